@@ -1,0 +1,2 @@
+//! `busway`, the command line.
+fn main() {}

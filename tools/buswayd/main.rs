@@ -1,0 +1,2 @@
+//! `buswayd`, the daemon.
+fn main() {}

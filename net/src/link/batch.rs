@@ -1,0 +1,240 @@
+//! What is to be written, in order, and how far the writing has come.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Socket;
+
+/// A body that is written from where it lies, without an [`IoSlice`] over its memory.
+pub trait BodyObject: Send + Sync {
+    /// Bytes of it.
+    fn len(&self) -> usize;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes `heads`, then its own bytes from `position` on, without blocking; returns how many bytes were
+    /// written, those of the heads included.
+    ///
+    /// # Errors
+    /// As of a non-blocking write.
+    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize>;
+}
+
+/// What stands between the bytes that were copied in.
+pub enum Body {
+    /// Shared bytes.
+    Bytes(Bytes),
+    /// Memory of another kind.
+    Object(Arc<dyn BodyObject>),
+    /// Descriptors that ride on the next byte.
+    Descriptors(Vec<OwnedFd>),
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Object(object) => object.len(),
+            Self::Descriptors(_) => 0,
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Body({})", self.len())
+    }
+}
+
+/// Frames in the order of writing: small ones copied one behind the other, large bodies by reference between them.
+///
+/// ```text
+/// inline  | head head body head | head ...
+///                               ^ position
+/// bodies                        (position, body)
+/// ```
+#[derive(Debug, Default)]
+pub struct Batch {
+    inline: Vec<u8>,
+    bodies: Vec<(usize, Body)>,
+    frames: usize,
+    bytes: usize,
+}
+
+/// An inline buffer that grew beyond this in a burst is shrunk afterwards ...
+const SHRINK_ABOVE: usize = 256 << 10;
+/// ... to this.
+const SHRINK_TO: usize = 64 << 10;
+/// Slices of one gathering write.
+const MAX_SLICES: usize = 64;
+
+impl Batch {
+    /// Where small things are appended.
+    pub fn inline(&mut self) -> &mut Vec<u8> {
+        &mut self.inline
+    }
+
+    /// Appends a body by reference.
+    pub fn push_body(&mut self, body: Body) {
+        self.bodies.push((self.inline.len(), body));
+    }
+
+    /// Frames in it.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Bytes in it, bodies included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Runs `write`, which appends one frame, and counts what it appended.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Self)) -> usize {
+        let (inline, bodies) = (self.inline.len(), self.bodies.len());
+        write(self);
+        let shared: usize = self.bodies[bodies..].iter().map(|(_, body)| body.len()).sum();
+        let added = self.inline.len() - inline + shared;
+        self.frames += 1;
+        self.bytes += added;
+        added
+    }
+
+    fn clear(&mut self) {
+        self.inline.clear();
+        if self.inline.capacity() > SHRINK_ABOVE {
+            self.inline.shrink_to(SHRINK_TO);
+        }
+        self.bodies.clear();
+        self.frames = 0;
+        self.bytes = 0;
+    }
+}
+
+/// A batch on its way out.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    batch: Batch,
+    inline: usize,
+    next_body: usize,
+    in_body: usize,
+    written: usize,
+}
+
+impl Writing {
+    pub(super) fn is_done(&self) -> bool {
+        self.written == self.batch.bytes
+    }
+
+    /// Takes what is queued; the memory of what was written is used for the next.
+    pub(super) fn swap(&mut self, queue: &mut Batch) {
+        self.batch.clear();
+        std::mem::swap(&mut self.batch, queue);
+        (self.inline, self.next_body, self.in_body, self.written) = (0, 0, 0, 0);
+    }
+
+    pub(super) fn bytes_left(&self) -> usize {
+        self.batch.bytes - self.written
+    }
+
+    /// Frames not yet written, as good as the bytes tell.
+    pub(super) fn frames_left(&self) -> usize {
+        if self.is_done() { 0 } else { (self.batch.frames * self.bytes_left()).div_ceil(self.batch.bytes) }
+    }
+
+    /// One system call. Says whether the socket took all that it was offered.
+    pub(super) fn write_once(&mut self, socket: &Socket) -> io::Result<bool> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let (mut count, mut offered) = (0, 0);
+        let (mut inline, mut next_body, mut in_body) = (self.inline, self.next_body, self.in_body);
+        let mut object = None;
+        let mut descriptors: Option<&[OwnedFd]> = None;
+        while count < MAX_SLICES {
+            let end = self.batch.bodies.get(next_body).map_or(self.batch.inline.len(), |(position, _)| *position);
+            if inline < end {
+                slices[count] = IoSlice::new(&self.batch.inline[inline..end]);
+                count += 1;
+                offered += end - inline;
+                inline = end;
+                continue;
+            }
+            match self.batch.bodies.get(next_body).map(|(_, body)| body) {
+                None => break,
+                Some(Body::Bytes(bytes)) => {
+                    if in_body < bytes.len() {
+                        slices[count] = IoSlice::new(&bytes[in_body..]);
+                        count += 1;
+                        offered += bytes.len() - in_body;
+                    }
+                }
+                Some(Body::Object(body)) => {
+                    offered += body.len() - in_body;
+                    object = Some((Arc::clone(body), in_body));
+                    break;
+                }
+                Some(Body::Descriptors(riders)) if count == 0 && descriptors.is_none() => descriptors = Some(riders),
+                Some(Body::Descriptors(_)) => break,
+            }
+            next_body += 1;
+            in_body = 0;
+        }
+        let slices = &slices[..count];
+        let sent = match (object, descriptors) {
+            (Some((object, position)), None) => object.write_to(socket.as_fd(), slices, position)?,
+            (_, Some(riders)) => {
+                // An object behind descriptors waits for the next call.
+                offered = slices.iter().map(|slice| slice.len()).sum();
+                let riders: Vec<BorrowedFd<'_>> = riders.iter().map(AsFd::as_fd).collect();
+                socket.try_write_with(slices, &riders)?
+            }
+            (None, None) => socket.try_write(slices)?,
+        };
+        self.advance(sent);
+        Ok(sent == offered)
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.written += count;
+        loop {
+            let end = self.batch.bodies.get(self.next_body).map_or(self.batch.inline.len(), |(position, _)| *position);
+            let step = count.min(end - self.inline);
+            self.inline += step;
+            count -= step;
+            if self.inline < end || (count == 0 && self.in_body == 0 && !self.at_empty_body()) {
+                return;
+            }
+            let Some((_, body)) = self.batch.bodies.get_mut(self.next_body) else { return };
+            let left = body.len() - self.in_body;
+            if count < left {
+                self.in_body += count;
+                return;
+            }
+            count -= left;
+            // Let go of the payload as soon as it is written.
+            *body = Body::Bytes(Bytes::new());
+            self.next_body += 1;
+            self.in_body = 0;
+        }
+    }
+
+    /// Whether the next body has nothing left to write and is passed over with what came before it. Descriptors
+    /// are not: they leave with the byte behind them.
+    fn at_empty_body(&self) -> bool {
+        match self.batch.bodies.get(self.next_body) {
+            Some((_, Body::Descriptors(_))) | None => false,
+            Some((_, body)) => body.len() == 0,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Where connections come from.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::Endpoint;
+use super::socket::{Origin, Socket, watch};
+
+/// Connections that may wait to be accepted; the system's own limit applies too.
+const BACKLOG: i32 = 4096;
+
+/// Why a broker cannot listen somewhere.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another broker answers there.
+    #[error("{}: another broker is listening here; stop it or choose another path", .0.display())]
+    Live(PathBuf),
+    /// Something that is not a socket is in the way.
+    #[error("{}: exists and is not a socket; it was left as it is, choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The address is taken.
+    #[error("{0}: the address is taken by another program; stop it or choose another port")]
+    AddressTaken(String),
+    /// The address does not parse or resolve.
+    #[error("{at}: cannot listen here ({source}); use HOST:PORT, or a path that starts with / or ends in .sock")]
+    BadAddress {
+        /// Where.
+        at: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refuses.
+    #[error("{at}: cannot listen: {source}")]
+    System {
+        /// Where.
+        at: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A bound socket that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    /// A duplicate of the socket: the runtime's watch on it.
+    watch: AsyncFd<OwnedFd>,
+    endpoint: Endpoint,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Unix(UnixListener, Claim),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// Binds. `mode` is the mode of a UNIX socket's file.
+    ///
+    /// A path on which a live broker listens is not taken from it, and a path that is not a socket is never removed;
+    /// a socket that nobody serves any longer is replaced.
+    ///
+    /// # Errors
+    /// Each [`BindError`] names the place and says what to do.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn bind(endpoint: &Endpoint, mode: u32) -> Result<Self, BindError> {
+        let system = |source| BindError::System { at: endpoint.to_string(), source };
+        let kind = match endpoint {
+            Endpoint::Unix(path) => {
+                let claim = Claim::take(path)?;
+                Kind::Unix(bind_unix(path, mode).map_err(system)?, claim)
+            }
+            Endpoint::Tcp(address) => {
+                let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+                    io::ErrorKind::AddrInUse => BindError::AddressTaken(address.clone()),
+                    io::ErrorKind::PermissionDenied => system(error),
+                    _ => BindError::BadAddress { at: address.clone(), source: error },
+                })?;
+                listener.set_nonblocking(true).map_err(system)?;
+                Kind::Tcp(listener)
+            }
+        };
+        let descriptor = match &kind {
+            Kind::Unix(listener, _) => listener.as_fd(),
+            Kind::Tcp(listener) => listener.as_fd(),
+        };
+        let watch = descriptor.try_clone_to_owned().and_then(|duplicate| watch(duplicate, Interest::READABLE));
+        Ok(Self { watch: watch.map_err(system)?, kind, endpoint: endpoint.clone() })
+    }
+
+    /// Where it listens; a TCP port of 0 has become a real one.
+    pub fn local_endpoint(&self) -> Endpoint {
+        match &self.kind {
+            Kind::Unix(..) => self.endpoint.clone(),
+            Kind::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => Endpoint::Tcp(address.to_string()),
+                Err(_) => self.endpoint.clone(),
+            },
+        }
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// What the system says; the caller backs off when it is out of descriptors.
+    pub async fn accept(&self) -> io::Result<(Socket, Origin)> {
+        loop {
+            let mut guard = self.watch.readable().await?;
+            let accepted = guard.try_io(|_| match &self.kind {
+                Kind::Unix(listener, _) => listener.accept().map(|(stream, _)| (stream.into(), None)),
+                Kind::Tcp(listener) => listener.accept().map(|(stream, address)| (stream.into(), Some(address))),
+            });
+            let Ok(accepted) = accepted else { continue };
+            let (descriptor, address): (OwnedFd, _) = accepted?;
+            return Ok(match address {
+                Some(address) => (Socket::from_tcp(descriptor)?, Origin::Tcp(address)),
+                None => {
+                    let socket = Socket::new(descriptor)?;
+                    let identity = socket.identity();
+                    (socket, Origin::Unix(identity))
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let (Kind::Unix(_, claim), Endpoint::Unix(path)) = (&self.kind, &self.endpoint) {
+            let _ = std::fs::remove_file(path);
+            claim.release();
+        }
+    }
+}
+
+fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let address = rustix::net::SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket: OwnedFd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // The file takes its mode from the socket, so that it is at no time more open than asked for ...
+    let mode = Mode::from_raw_mode(mode);
+    let _ = rustix::fs::fchmod(socket.as_fd(), mode);
+    rustix::net::bind(&socket, &address)?;
+    // ... and the process's mask may have made it less open.
+    rustix::fs::chmod(path, mode)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether somebody accepts connections at `path`.
+fn is_served(path: &Path) -> Result<bool, BindError> {
+    let system = |error: rustix::io::Errno| BindError::System { at: path.display().to_string(), source: error.into() };
+    let address = rustix::net::SocketAddrUnix::new(path).map_err(system)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system)?;
+    match rustix::net::connect(&probe, &address) {
+        // A full queue of new connections is a sign of life too.
+        Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
+        Err(rustix::io::Errno::CONNREFUSED) => Ok(false),
+        Err(error) => Err(system(error)),
+    }
+}
+
+/// The right to bind a path: a locked file beside it settles the race between two brokers that start at once. The
+/// lock ends with the process, however it ends.
+#[derive(Debug)]
+struct Claim {
+    lock: PathBuf,
+    _file: OwnedFd,
+}
+
+impl Claim {
+    fn take(path: &Path) -> Result<Self, BindError> {
+        let system = |source: io::Error| BindError::System { at: path.display().to_string(), source };
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = PathBuf::from(name);
+        if lock.as_os_str().as_bytes().len() > 4095 {
+            return Err(system(io::Error::from(io::ErrorKind::InvalidFilename)));
+        }
+        let metadata = std::fs::symlink_metadata(path);
+        if metadata.as_ref().is_ok_and(|metadata| !metadata.file_type().is_socket()) {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        let file = loop {
+            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = rustix::fs::open(&lock, flags, Mode::RUSR | Mode::WUSR).map_err(|error| system(error.into()))?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::AGAIN) => return Err(BindError::Live(path.to_owned())),
+                Err(error) => return Err(system(error.into())),
+            }
+            // A broker that ended just now may have removed the file that was opened.
+            let file = File::from(file);
+            let locked = file.metadata().map_err(system)?;
+            let is_current = std::fs::symlink_metadata(&lock)
+                .is_ok_and(|current| (current.ino(), current.dev()) == (locked.ino(), locked.dev()));
+            if is_current {
+                break file;
+            }
+        };
+        let claim = Self { lock, _file: file.into() };
+        if metadata.is_ok() {
+            // A broker of another make holds no lock: ask the socket itself.
+            let answer = is_served(path).and_then(|is_served| match is_served {
+                true => Err(BindError::Live(path.to_owned())),
+                false => std::fs::remove_file(path).map_err(system),
+            });
+            if let Err(error) = answer {
+                claim.release();
+                return Err(error);
+            }
+        }
+        Ok(claim)
+    }
+
+    fn release(&self) {
+        let _ = std::fs::remove_file(&self.lock);
+    }
+}

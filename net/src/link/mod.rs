@@ -1,0 +1,19 @@
+//! Sockets: UNIX, TCP, and a connected pair for tests.
+//!
+//! A [`Socket`] is registered for reading only: on AF_UNIX a registered interest in writing wakes the broker at every
+//! read of its peer. A [`FrameReader`] takes as much as a socket has at once; an [`Outbox`] gathers what is to be
+//! written and writes it with as few system calls as possible.
+
+mod batch;
+mod endpoint;
+mod listener;
+mod outbox;
+mod reader;
+mod socket;
+
+pub use batch::{Batch, Body, BodyObject};
+pub use endpoint::Endpoint;
+pub use listener::{BindError, Listener};
+pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
+pub use reader::FrameReader;
+pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket};

@@ -1,0 +1,300 @@
+//! One connection.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
+};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use super::Endpoint;
+
+/// The send buffer asked for on both ends: large payloads then take a fifth fewer turns.
+const SEND_BUFFER: usize = 1 << 20;
+/// Descriptors that one message may carry.
+const MAX_DESCRIPTORS: usize = 8;
+/// Between attempts to connect to a broker whose queue of new connections is full.
+const CONNECT_RETRY: Duration = Duration::from_millis(5);
+
+/// Registers a descriptor with the runtime.
+#[allow(deprecated, reason = "deprecated for sources that may change their descriptor: an `OwnedFd` cannot")]
+pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, interest)
+}
+
+/// Who is at the other end, as the kernel attests it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Process, when it connected.
+    pub pid: i32,
+}
+
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A UNIX socket; the identity is missing only where the kernel does not tell.
+    Unix(Option<PeerIdentity>),
+    /// A TCP address.
+    Tcp(SocketAddr),
+}
+
+/// A connected stream socket, non-blocking, registered with the runtime for reading only.
+#[derive(Debug)]
+pub struct Socket {
+    descriptor: AsyncFd<OwnedFd>,
+}
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// As much as there was room for: read again.
+    Full(usize),
+    /// All there was.
+    Last(usize),
+    /// Nothing yet.
+    Empty,
+    /// The peer has closed.
+    End,
+}
+
+impl Socket {
+    /// Takes a connected stream socket over.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking or registered.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        // The kernel doubles what it is given. More than wmem_max needs privileges; without them the limit it is.
+        let half = SEND_BUFFER / 2;
+        if rustix::net::sockopt::set_socket_send_buffer_size_force(&descriptor, half).is_err() {
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&descriptor, half);
+        }
+        Ok(Self { descriptor: watch(descriptor, Interest::READABLE)? })
+    }
+
+    /// Takes a connected TCP stream over: no delay, and keep-alive so that a vanished host is noticed.
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    pub fn from_tcp(descriptor: OwnedFd) -> io::Result<Self> {
+        rustix::net::sockopt::set_tcp_nodelay(&descriptor, true)?;
+        rustix::net::sockopt::set_socket_keepalive(&descriptor, true)?;
+        Self::new(descriptor)
+    }
+
+    /// Two sockets connected to each other, without a name anywhere.
+    ///
+    /// # Errors
+    /// When the descriptors run out.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        Ok((Self::new(one)?, Self::new(other)?))
+    }
+
+    /// Connects. A broker whose queue of new connections is full is tried again until the caller gives up.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Unix(path) => {
+                let address = rustix::net::SocketAddrUnix::new(path.as_path())?;
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                let descriptor = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                loop {
+                    match rustix::net::connect(&descriptor, &address) {
+                        Ok(()) => return Self::new(descriptor),
+                        Err(rustix::io::Errno::AGAIN) => tokio::time::sleep(CONNECT_RETRY).await,
+                        Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            Endpoint::Tcp(address) => {
+                let stream = tokio::net::TcpStream::connect(address).await?;
+                Self::from_tcp(stream.into_std()?.into())
+            }
+        }
+    }
+
+    /// Waits until there is something to read.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn readable(&self) -> io::Result<Readiness<'_>> {
+        Ok(Readiness { guard: self.descriptor.readable().await?, socket: self })
+    }
+
+    /// Waits until there is room to write. Interest in writing lasts only as long as this call.
+    ///
+    /// # Errors
+    /// When the descriptors run out.
+    pub async fn writable(&self) -> io::Result<()> {
+        let duplicate = self.descriptor.get_ref().try_clone()?;
+        let watch = watch(duplicate, Interest::WRITABLE)?;
+        let _ = watch.writable().await?;
+        Ok(())
+    }
+
+    /// Blocks the thread until there is room to write or the time is over; says whether there is room.
+    pub fn wait_writable(&self, patience: Duration) -> bool {
+        let mut descriptors = [PollFd::new(self.descriptor.get_ref(), PollFlags::OUT)];
+        let Ok(timeout) = Timespec::try_from(patience) else { return false };
+        matches!(rustix::event::poll(&mut descriptors, Some(&timeout)), Ok(1..))
+    }
+
+    /// Writes what the system takes at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing; otherwise the connection is gone.
+    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        loop {
+            let sent = match slices {
+                [one] => rustix::net::send(&self.descriptor, one, flags),
+                many => rustix::net::sendmsg(&self.descriptor, many, &mut SendAncillaryBuffer::default(), flags),
+            };
+            match sent {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// As [`try_write`](Socket::try_write), with descriptors that ride on the first byte (UNIX sockets only, at
+    /// most 8).
+    ///
+    /// # Errors
+    /// As `try_write`; nothing has been sent then.
+    pub fn try_write_with(&self, slices: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if descriptors.len() > MAX_DESCRIPTORS || !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
+        }
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(rustix::net::sendmsg(&self.descriptor, slices, &mut control, flags)?)
+    }
+
+    /// Ends both directions; whoever waits on either end wakes up.
+    pub fn shut_down(&self) {
+        let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Both);
+    }
+
+    /// The peer's user, group and process (UNIX sockets only).
+    pub fn identity(&self) -> Option<PeerIdentity> {
+        let credentials = rustix::net::sockopt::socket_peercred(&self.descriptor).ok()?;
+        let pid = rustix::process::Pid::as_raw(Some(credentials.pid));
+        Some(PeerIdentity { uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw(), pid })
+    }
+
+    /// A descriptor of the peer's process. The kernel pins the peer's identity to the socket, so that this is right
+    /// at any time, also after the process ended.
+    ///
+    /// # Errors
+    /// Where the kernel (before 6.5) or the kind of socket has none.
+    pub fn peer_pidfd(&self) -> io::Result<OwnedFd> {
+        Ok(nix::sys::socket::getsockopt(&self.descriptor, nix::sys::socket::sockopt::PeerPidfd)?)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.get_ref().as_fd()
+    }
+}
+
+/// A socket on which something is likely to be read.
+#[derive(Debug)]
+pub struct Readiness<'a> {
+    guard: AsyncFdReadyGuard<'a, OwnedFd>,
+    socket: &'a Socket,
+}
+
+impl Readiness<'_> {
+    /// Appends what has arrived to `room`, at most to its capacity. A short read means that the socket is drained:
+    /// no further call is spent to be told so. Descriptors that a stranger attached are closed by the kernel.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn read(&mut self, room: &mut Vec<u8>) -> io::Result<Chunk> {
+        let spare = room.capacity() - room.len();
+        loop {
+            match rustix::net::recv(self.socket, spare_capacity(room), RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok(Chunk::End),
+                Ok((_, count)) if count == spare => return Ok(Chunk::Full(count)),
+                Ok((_, count)) => {
+                    self.guard.clear_ready();
+                    return Ok(Chunk::Last(count));
+                }
+                Err(error) => {
+                    if let Some(chunk) = self.on_error(error)? {
+                        return Ok(chunk);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As [`read`](Readiness::read), but accepts the descriptors that came along, and reads again until the system
+    /// says that nothing is left: a message that carries descriptors ends a read early.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn read_with(&mut self, room: &mut Vec<u8>, descriptors: &mut Vec<OwnedFd>) -> io::Result<Chunk> {
+        let mut bytes = [0; 4096];
+        let spare = (room.capacity() - room.len()).min(bytes.len());
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        loop {
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut slices = [IoSliceMut::new(&mut bytes[..spare])];
+            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+            match rustix::net::recvmsg(self.socket, &mut slices, &mut control, flags) {
+                Ok(message) => {
+                    for part in control.drain() {
+                        if let RecvAncillaryMessage::ScmRights(received) = part {
+                            descriptors.extend(received);
+                        }
+                    }
+                    if message.bytes == 0 {
+                        return Ok(Chunk::End);
+                    }
+                    room.extend_from_slice(&bytes[..message.bytes]);
+                    return Ok(Chunk::Full(message.bytes));
+                }
+                Err(error) => {
+                    if let Some(chunk) = self.on_error(error)? {
+                        return Ok(chunk);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_error(&mut self, error: rustix::io::Errno) -> io::Result<Option<Chunk>> {
+        match error {
+            rustix::io::Errno::AGAIN => {
+                self.guard.clear_ready();
+                Ok(Some(Chunk::Empty))
+            }
+            rustix::io::Errno::INTR => Ok(None),
+            error => Err(error.into()),
+        }
+    }
+}

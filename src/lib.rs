@@ -1,1 +1,47 @@
-//! Busway.
+//! Busway: fast messages between the processes of one machine, over the BUS/RT protocol.
+//!
+//! - [`Client`] connects to a broker, Busway's `buswayd` or any other that speaks BUS/RT, and sends, publishes,
+//!   subscribes and receives.
+//! - [`Broker`](broker::Broker) is the broker itself, to embed; clients in its process need no socket.
+//! - [`Frame`] is what arrives, [`Payload`] the bytes in it.
+//!
+//! ```no_run
+//! # async fn hello() -> Result<(), Box<dyn std::error::Error>> {
+//! use busway::{Client, QoS};
+//!
+//! let client = Client::connect("/run/busway/busway.sock", "camera.front").await?;
+//! client.subscribe("light/#").await?;
+//! client.publish("light/level", "87").await?;
+//! client.send("planner", "ready").qos(QoS::Processed).await?;
+//! while let Some(frame) = client.recv().await {
+//!     println!("{} sent {} bytes", frame.sender(), frame.payload().len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod default_socket;
+mod frame;
+mod names;
+mod payload;
+
+#[cfg(feature = "broker")]
+pub mod broker;
+#[cfg(feature = "ipc")]
+pub mod client;
+#[cfg(feature = "broker")]
+mod lane;
+
+pub use busway_net::link::{Endpoint, PeerIdentity};
+pub use busway_net::wire::{FrameKind, Limits, NameFault, PathFault, QoS, ResultCode};
+#[cfg(feature = "ipc")]
+pub use client::Client;
+pub use default_socket::{default_socket, default_sockets};
+pub use frame::Frame;
+pub use names::ClientName;
+pub use payload::{Content, Payload};
+
+/// This crate's version, which brokers report as theirs.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

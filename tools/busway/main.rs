@@ -1,2 +1,5 @@
 //! `busway`, the command line.
+
+#![forbid(unsafe_code)]
+
 fn main() {}

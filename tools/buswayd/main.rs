@@ -1,2 +1,114 @@
-//! `buswayd`, the daemon.
-fn main() {}
+//! `buswayd`, the daemon: reads its options, starts a broker, ends it cleanly.
+
+#![forbid(unsafe_code)]
+
+mod logs;
+mod options;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use busway::Endpoint;
+use busway::broker::Broker;
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use options::Options;
+
+#[cfg(not(feature = "std-alloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn run(options: Options) -> Result<(), Failure> {
+    logs::start(&options)?;
+    if options.daemonize {
+        nix::unistd::daemon(true, false).map_err(|error| format!("cannot become a daemon: {error}"))?;
+    }
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(options.workers())
+        .thread_name("buswayd")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let broker = options.broker()?.start().await?;
+    let _pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    for endpoint in broker.endpoints() {
+        tracing::info!("listening on {endpoint}");
+        if matches!(endpoint, Endpoint::Tcp(_)) {
+            tracing::warn!("{endpoint}: TCP has neither authentication nor encryption; keep it to trusted hosts");
+        }
+    }
+    if let Some(endpoint) = broker.endpoints().first() {
+        tracing::info!("try in another terminal: busway -c {endpoint} listen -t '#'");
+    }
+    // Outside of systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let name = wait(&mut terminate, &mut interrupt).await;
+    tracing::info!("{name}: ending");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    end(broker).await;
+    Ok(())
+}
+
+async fn wait(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+async fn end(broker: Broker) {
+    if tokio::time::timeout(Duration::from_secs(5), broker.shut_down()).await.is_err() {
+        tracing::error!("clients did not let go of the broker in time");
+    }
+}
+
+/// A broker with many clients needs more descriptors than most systems give at first; each client costs one.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        if soft < hard {
+            if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+                tracing::warn!("the limit of {soft} descriptors stays: {error}");
+            }
+        }
+    }
+}
+
+/// A file with this process's number, removed at the end.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn create(path: &std::path::Path) -> Result<Self, Failure> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| format!("cannot write the pid file {}: {error}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! What a connection remembers of where its frames went.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use busway_net::wire::{Operation, ResultCode};
+use foldhash::fast::RandomState;
+
+use super::peer::Peer;
+
+/// Where frames for one address go.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// To these, in the order of their registration. The address is kept for frames that carry it.
+    Receivers { address: Arc<str>, peers: Box<[Arc<Peer>]> },
+    /// Nowhere, for this reason.
+    Refused(ResultCode),
+}
+
+static NOWHERE: Route = Route::Refused(ResultCode::OTHER);
+
+/// Routes by operation and address, valid for one epoch of the registry: a publisher that repeats its topics pays a
+/// comparison, not a walk through the registry under its lock.
+#[derive(Debug, Default)]
+pub(crate) struct RouteCache {
+    epoch: u64,
+    routes: [HashMap<Arc<[u8]>, Arc<Route>, RandomState>; 3],
+    last: Option<(usize, Arc<[u8]>, Arc<Route>)>,
+}
+
+/// Addresses that are remembered at most, for each kind of operation.
+const MAX_ROUTES: usize = 1024;
+
+impl RouteCache {
+    /// The route of an address; `resolve` finds it when it is not known at this epoch.
+    pub(crate) fn route<E>(
+        &mut self,
+        epoch: u64,
+        operation: Operation,
+        address: &[u8],
+        resolve: impl FnOnce() -> Result<Route, E>,
+    ) -> Result<&Route, E> {
+        if self.epoch != epoch {
+            self.forget();
+            self.epoch = epoch;
+        }
+        let table = match operation {
+            Operation::Message => 0,
+            Operation::Broadcast => 1,
+            _ => 2,
+        };
+        if !self.last.as_ref().is_some_and(|(last, key, _)| *last == table && **key == *address) {
+            let routes = &mut self.routes[table];
+            let (key, route) = match routes.get_key_value(address) {
+                Some((key, route)) => (Arc::clone(key), Arc::clone(route)),
+                None => {
+                    let (key, route): (Arc<[u8]>, _) = (address.into(), Arc::new(resolve()?));
+                    if routes.len() >= MAX_ROUTES {
+                        routes.clear();
+                    }
+                    routes.insert(Arc::clone(&key), Arc::clone(&route));
+                    (key, route)
+                }
+            };
+            self.last = Some((table, key, route));
+        }
+        // Just found or just set.
+        Ok(self.last.as_ref().map_or(&NOWHERE, |(_, _, route)| route))
+    }
+
+    /// Lets go of everything.
+    pub(crate) fn forget(&mut self) {
+        self.routes.iter_mut().for_each(HashMap::clear);
+        self.last = None;
+    }
+}

@@ -1,0 +1,296 @@
+//! The broker's own client, `.broker`: what it answers and what it announces.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use busway_net::link::{Level, Refused, Touch};
+use busway_net::wire::rpc::{self, RpcMessage};
+use busway_net::wire::{FrameKind, Operation, QoS, ResultCode};
+use serde::{Deserialize, Serialize};
+
+use super::peer::{Peer, Transport};
+use super::router::{Request, Router, Source};
+use super::touched::Touched;
+use crate::lane::{Outgoing, Sink};
+use crate::names::ClientName;
+use crate::payload::Content;
+
+/// Where clients' comings and goings are announced.
+pub(crate) const INFO_TOPIC: &str = ".broker/info";
+/// Where everybody listens from the start.
+pub(crate) const WARN_TOPIC: &str = ".broker/warn";
+
+/// The sink of `.broker`: the router answers calls itself, and everything else is of no interest to the broker.
+pub(crate) struct ControlSink;
+
+impl Sink for ControlSink {
+    fn offer(&self, _token: u64, _frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+        Ok(Touch::Again)
+    }
+
+    fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Refused> {
+        Ok(Touch::Again)
+    }
+
+    fn ping(&self) {}
+
+    fn flush(&self) {}
+
+    fn close(&self) -> Level {
+        Level::default()
+    }
+
+    fn level(&self) -> Level {
+        Level::default()
+    }
+
+    fn is_cut_when_full(&self) -> bool {
+        false
+    }
+}
+
+/// Counters of the whole broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerStats {
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// Frames received from clients.
+    pub r_frames: u64,
+    /// Bytes received.
+    pub r_bytes: u64,
+    /// Frames given to clients.
+    pub w_frames: u64,
+    /// Bytes given.
+    pub w_bytes: u64,
+    /// Frames that did not reach a receiver: refused by its full queue, or waiting when its connection ended.
+    #[serde(default)]
+    pub lost_frames: u64,
+    /// Clients that were cut.
+    #[serde(default)]
+    pub cut_clients: u64,
+}
+
+/// Who the broker is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerInfo {
+    /// Who made it.
+    pub author: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// One client, as `client.list` tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientInfo {
+    /// Its name.
+    pub name: String,
+    /// `internal`, `local_ipc`, `tcp` or `websocket`.
+    pub kind: String,
+    /// The address it came from.
+    pub source: Option<String>,
+    /// The port it came from.
+    pub port: Option<String>,
+    /// Frames received from it.
+    pub r_frames: u64,
+    /// Bytes received.
+    pub r_bytes: u64,
+    /// Frames given to it.
+    pub w_frames: u64,
+    /// Bytes given.
+    pub w_bytes: u64,
+    /// Frames that wait for it.
+    pub queue: usize,
+    /// It and its secondaries.
+    pub instances: usize,
+    /// How it is connected: `internal`, `unix` or `tcp`. Other brokers do not tell.
+    #[serde(default)]
+    pub transport: Option<String>,
+    /// User of its process (UNIX sockets).
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// Group of its process.
+    #[serde(default)]
+    pub gid: Option<u32>,
+    /// Its process when it connected.
+    #[serde(default)]
+    pub pid: Option<i32>,
+    /// Frames for it that were lost.
+    #[serde(default)]
+    pub lost_frames: u64,
+}
+
+/// What `client.list` returns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientList {
+    /// Primaries only, by name.
+    pub clients: Vec<ClientInfo>,
+}
+
+#[derive(Serialize)]
+struct Announcement<'a> {
+    s: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    d: Option<&'a str>,
+    t: u64,
+}
+
+#[derive(Deserialize)]
+struct ListParams {
+    filter: Option<String>,
+}
+
+/// Publishes an announcement of the broker.
+pub(crate) fn announce(router: &Router, topic: &str, subject: &str, name: Option<&ClientName>, touched: &mut Touched) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let Ok(event) = rmp_serde::to_vec_named(&Announcement { s: subject, d: name.map(|name| &**name), t: time }) else {
+        return;
+    };
+    let request =
+        Request { op_id: 0, operation: Operation::Publish, qos: QoS::No, address: topic.as_bytes(), receiver: &[] };
+    let mut source = Source::new(Arc::clone(&router.broker));
+    let delivered = router.deliver(&mut source, &request, Content::Owned(event.into()), touched);
+    debug_assert!(delivered.is_ok(), "the broker's topics are legal");
+}
+
+/// Answers a call to `.broker`. Whatever else is sent there is ignored.
+pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Content<'_>, touched: &mut Touched) {
+    let Ok(RpcMessage::Request { call_id, method, params }) = rpc::parse(content.as_slice()) else { return };
+    if call_id == 0 {
+        return;
+    }
+    if method == b"benchmark.test" {
+        let start = content.len() - params.len();
+        let echo = router.share_if_large(content.tail(start));
+        reply(router, caller, qos, &rpc::reply_head(call_id), echo, touched);
+        return;
+    }
+    match answer(router, method, params) {
+        Ok(result) => {
+            reply(router, caller, qos, &rpc::reply_head(call_id), Content::Owned(result.into()), touched);
+        }
+        Err((code, text)) => {
+            reply(router, caller, qos, &rpc::error_reply_head(call_id, code), text.as_str().into(), touched);
+        }
+    }
+}
+
+fn reply(router: &Router, caller: &Arc<Peer>, qos: QoS, prefix: &[u8], content: Content<'_>, touched: &mut Touched) {
+    let frame = Outgoing {
+        kind: FrameKind::Message,
+        realtime: qos.is_realtime(),
+        sender: &router.broker.name,
+        topic: None,
+        prefix,
+        content,
+    };
+    // A caller that cannot take the answer is cut for it, which is counted.
+    let _ = router.offer(caller, &frame, touched);
+}
+
+type Failure = (i16, String);
+
+fn answer(router: &Router, method: &[u8], params: &[u8]) -> Result<Vec<u8>, Failure> {
+    let no_params = || match params {
+        [] => Ok(()),
+        _ => Err((rpc::INVALID_PARAMETERS, "this method takes no parameters".to_owned())),
+    };
+    match method {
+        b"test" => {
+            no_params()?;
+            encode(&std::collections::BTreeMap::from([("ok", true)]))
+        }
+        b"info" => {
+            no_params()?;
+            encode(&BrokerInfo { author: "The Busway developers".into(), version: crate::VERSION.into() })
+        }
+        b"stats" => {
+            no_params()?;
+            encode(&stats(router))
+        }
+        b"client.list" => {
+            let filter = match params {
+                [] => None,
+                params => {
+                    rmp_serde::from_slice::<ListParams>(params)
+                        .map_err(|error| (rpc::INVALID_PARAMETERS, error.to_string()))?
+                        .filter
+                }
+            };
+            let filter = filter
+                .map(|pattern| regex::RegexBuilder::new(&pattern).size_limit(1 << 20).build())
+                .transpose()
+                .map_err(|error| (rpc::INVALID_PARAMETERS, error.to_string()))?;
+            encode(&clients(router, |name| filter.as_ref().is_none_or(|filter| filter.is_match(name))))
+        }
+        _ => Err((rpc::METHOD_NOT_FOUND, "no such method".into())),
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    rmp_serde::to_vec_named(value).map_err(|error| (rpc::INTERNAL_ERROR, error.to_string()))
+}
+
+/// What was counted, for the peers that have gone and those that are there.
+pub(crate) fn stats(router: &Router) -> BrokerStats {
+    let retired = &router.retired;
+    let mut stats = BrokerStats {
+        uptime: router.started.elapsed().as_secs(),
+        r_frames: retired.received_frames.load(Ordering::Relaxed),
+        r_bytes: retired.received_bytes.load(Ordering::Relaxed),
+        w_frames: retired.written_frames.load(Ordering::Relaxed),
+        w_bytes: retired.written_bytes.load(Ordering::Relaxed),
+        lost_frames: retired.lost.load(Ordering::Relaxed),
+        cut_clients: retired.cut.load(Ordering::Relaxed),
+    };
+    router.with_registry(|registry| {
+        for (peer, _) in registry.peers() {
+            let (frames, bytes) = peer.received.load();
+            let level = peer.sink.level();
+            stats.r_frames += frames;
+            stats.r_bytes += bytes;
+            stats.w_frames += level.taken_frames;
+            stats.w_bytes += level.taken_bytes;
+            stats.lost_frames += peer.lost.load(Ordering::Relaxed);
+        }
+    });
+    stats
+}
+
+/// The primary clients whose names are wanted.
+pub(crate) fn clients(router: &Router, is_wanted: impl Fn(&str) -> bool) -> ClientList {
+    let mut clients: Vec<ClientInfo> = router.with_registry(|registry| {
+        let primaries = registry.peers().filter(|(peer, _)| !peer.name.is_secondary() && is_wanted(&peer.name));
+        primaries.map(|(peer, secondaries)| client_info(peer, secondaries)).collect()
+    });
+    clients.sort_by(|one, other| one.name.cmp(&other.name));
+    ClientList { clients }
+}
+
+fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
+    let (r_frames, r_bytes) = peer.received.load();
+    let level = peer.sink.level();
+    let (source, port, identity) = match peer.transport {
+        Transport::Tcp(address) => (Some(address.ip().to_string()), Some(address.port().to_string()), None),
+        Transport::Unix(identity) => (None, None, identity),
+        Transport::Internal => (None, None, None),
+    };
+    ClientInfo {
+        name: peer.name.to_string(),
+        kind: peer.transport.kind().into(),
+        source,
+        port,
+        r_frames,
+        r_bytes,
+        w_frames: level.taken_frames,
+        w_bytes: level.taken_bytes,
+        queue: level.frames,
+        instances: secondaries + 1,
+        transport: Some(peer.transport.name().into()),
+        uid: identity.map(|identity| identity.uid),
+        gid: identity.map(|identity| identity.gid),
+        pid: identity.map(|identity| identity.pid),
+        lost_frames: peer.lost.load(Ordering::Relaxed),
+    }
+}

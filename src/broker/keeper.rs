@@ -1,0 +1,75 @@
+//! Keeps connections alive and ends dead ones: one task for the whole broker, no timer per connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Shared;
+use super::peer::{Peer, Transport};
+use super::touched::Touched;
+
+/// Looks per `timeout`.
+const LOOKS: u32 = 8;
+/// A client from which nothing came for this many looks is cut: 1.25 x `timeout`.
+const SILENT_LOOKS: u32 = LOOKS * 10 / 8;
+/// The broker pings every so many looks: `timeout` / 2.
+const PING_LOOKS: u32 = LOOKS / 2;
+
+#[derive(Clone, Copy, Default)]
+struct Watch {
+    silent: u32,
+    progress: u64,
+}
+
+/// Runs until the broker ends.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval((shared.timeout / LOOKS).max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watches: HashMap<u64, Watch> = HashMap::new();
+    let mut touched = Touched::new(0);
+    let mut look: u32 = 0;
+    loop {
+        ticks.tick().await;
+        look = look.wrapping_add(1);
+        let peers: Vec<Arc<Peer>> = shared.router.with_registry(|registry| {
+            let remote = registry.peers().filter(|(peer, _)| peer.transport != Transport::Internal);
+            remote.map(|(peer, _)| Arc::clone(peer)).collect()
+        });
+        let mut next = HashMap::with_capacity(peers.len());
+        for peer in peers {
+            let watch = look_at(&shared, &peer, watches.get(&peer.id).copied(), &mut touched);
+            if look % PING_LOOKS == 0 {
+                peer.sink.ping();
+            }
+            next.insert(peer.id, watch);
+        }
+        watches = next;
+        shared.router.finish(&mut touched);
+    }
+}
+
+fn look_at(shared: &Shared, peer: &Arc<Peer>, before: Option<Watch>, touched: &mut Touched) -> Watch {
+    let Some(mut watch) = before else { return Watch::default() };
+    let activity = &peer.activity;
+    let is_held = activity.held.load(Ordering::Relaxed);
+    let mut is_alive = activity.heard.swap(false, Ordering::Relaxed);
+    if is_held {
+        // It is not read from: what tells that it lives is that it reads.
+        let progress = peer.sink.level().progress;
+        is_alive = progress != watch.progress;
+        watch.progress = progress;
+    }
+    watch.silent = if is_alive { 0 } else { watch.silent + 1 };
+    let reason = match (is_held, activity.amid.load(Ordering::Relaxed)) {
+        (true, _) if watch.silent > SILENT_LOOKS => "it does not read what it is sent",
+        (false, true) if watch.silent > LOOKS => "a frame of it made no progress within the timeout",
+        (false, false) if watch.silent > SILENT_LOOKS => {
+            "nothing came from it, not even a ping, for 1.25 x the timeout"
+        }
+        _ => return watch,
+    };
+    shared.router.cut(peer, reason);
+    shared.router.unregister(peer, touched);
+    watch
+}

@@ -1,0 +1,198 @@
+//! The broker, to embed or to run as `buswayd`.
+
+pub(crate) mod cache;
+mod connection;
+pub(crate) mod control;
+mod keeper;
+mod masks;
+mod options;
+pub(crate) mod peer;
+mod registry;
+pub(crate) mod router;
+mod topics;
+pub(crate) mod touched;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_net::Pool;
+use busway_net::link::{Endpoint, Listener, OutboxLimits};
+use busway_net::wire::{Limits, NameFault, ResultCode};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+pub use busway_net::link::BindError;
+pub use control::{BrokerInfo, BrokerStats, ClientInfo, ClientList};
+pub use options::Builder;
+
+use crate::client::{Client, local};
+use crate::names::ClientName;
+use router::Router;
+use touched::Touched;
+
+/// How long an ending broker waits for its clients to take what waits for them.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+/// How long accepting pauses when the system is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// A running broker. It ends with [`shut_down`](Broker::shut_down), or at once when it is dropped.
+pub struct Broker {
+    shared: Arc<Shared>,
+    endpoints: Vec<Endpoint>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) router: Arc<Router>,
+    pub(crate) timeout: Duration,
+    pub(crate) outbox_limits: OutboxLimits,
+    /// Frames of one client after which its own outbox is looked at.
+    pub(crate) look_interval: usize,
+}
+
+/// Why an in-process client was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The name is not one.
+    #[error("the client name is not valid: {0}")]
+    Name(#[from] NameFault),
+    /// The broker refused.
+    #[error("the broker refused the client name {name:?}: {code}")]
+    Refused {
+        /// The name.
+        name: String,
+        /// Why.
+        code: ResultCode,
+    },
+}
+
+impl Broker {
+    /// A broker with options; without any endpoint it serves in-process clients alone.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn start(options: Builder) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        for endpoint in &options.endpoints {
+            listeners.push(Listener::bind(endpoint, options.socket_mode)?);
+        }
+        let router = Arc::new(Router::new(options.limits, options.registry, Pool::default()));
+        let OutboxLimits { frames, .. } = options.outbox;
+        let shared = Arc::new(Shared {
+            router,
+            timeout: options.timeout,
+            outbox_limits: options.outbox,
+            look_interval: (frames / 8).clamp(1, 64),
+        });
+        let endpoints = listeners.iter().map(Listener::local_endpoint).collect();
+        let mut tasks = vec![tokio::spawn(keeper::keep(Arc::clone(&shared)))];
+        for listener in listeners {
+            tasks.push(tokio::spawn(accept(Arc::clone(&shared), listener)));
+        }
+        Ok(Self { shared, endpoints, tasks: Mutex::new(tasks) })
+    }
+
+    /// Where it listens, in the order of the builder; a TCP port of 0 has become a real one.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// An in-process client: the same as a remote one, without a socket.
+    ///
+    /// # Errors
+    /// When the name is not valid, or taken.
+    pub fn client(&self, name: &str) -> Result<Client, RegisterError> {
+        let parsed = ClientName::parse(name, &self.shared.router.limits)?;
+        let OutboxLimits { frames, bytes } = self.shared.outbox_limits;
+        local::register(&self.shared.router, &parsed, (frames, bytes))
+            .map_err(|code| RegisterError::Refused { name: name.to_owned(), code })
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> BrokerStats {
+        control::stats(&self.shared.router)
+    }
+
+    /// The registered primary clients, by name; `.broker` is one of them.
+    pub fn clients(&self) -> ClientList {
+        control::clients(&self.shared.router, |_| true)
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.router.limits
+    }
+
+    /// Announces the end, lets clients take what waits for them (for at most a second), closes every connection and
+    /// removes the sockets.
+    pub async fn shut_down(self) {
+        let router = &self.shared.router;
+        let mut touched = Touched::new(0);
+        control::announce(router, control::WARN_TOPIC, "shutdown", None, &mut touched);
+        router.finish(&mut touched);
+        let deadline = tokio::time::Instant::now() + LAST_WRITE;
+        while tokio::time::Instant::now() < deadline && self.is_writing() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    fn is_writing(&self) -> bool {
+        self.shared.router.with_registry(|registry| {
+            registry.peers().any(|(peer, _)| peer.transport != peer::Transport::Internal && peer.sink.level().bytes > 0)
+        })
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+        self.shared.router.end_all();
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Broker").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: Listener) {
+    let mut is_starved = false;
+    loop {
+        match listener.accept().await {
+            Ok((socket, origin)) => {
+                is_starved = false;
+                tokio::spawn(connection::serve(Arc::clone(&shared), socket, origin));
+            }
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                // Out of descriptors or memory: say so once, and give the clients time to leave.
+                if !is_starved {
+                    tracing::error!("{}: cannot accept connections: {error}", listener.local_endpoint());
+                }
+                is_starved = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A connection that ended before it was accepted.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,108 @@
+//! Options of a broker.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use busway_net::link::{BindError, Endpoint, OutboxLimits};
+use busway_net::wire::Limits;
+
+use super::Broker;
+use super::registry::RegistryLimits;
+
+/// Options of a broker, from [`Broker::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before `start`"]
+pub struct Builder {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) socket_mode: u32,
+    pub(super) timeout: Duration,
+    pub(super) outbox: OutboxLimits,
+    pub(super) limits: Limits,
+    pub(super) registry: RegistryLimits,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            socket_mode: 0o660,
+            timeout: Duration::from_secs(5),
+            outbox: OutboxLimits::default(),
+            limits: Limits::default(),
+            registry: RegistryLimits { clients: 10_000, subscriptions: 65_536, force_register: false },
+        }
+    }
+}
+
+impl Builder {
+    /// Listens on a UNIX socket.
+    pub fn unix(self, path: impl Into<PathBuf>) -> Self {
+        self.endpoint(Endpoint::Unix(path.into()))
+    }
+
+    /// Listens on a TCP address, `host:port`.
+    pub fn tcp(self, address: impl Into<String>) -> Self {
+        self.endpoint(Endpoint::Tcp(address.into()))
+    }
+
+    /// Listens on an endpoint.
+    pub fn endpoint(mut self, endpoint: impl Into<Endpoint>) -> Self {
+        self.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// The mode of UNIX sockets (0660).
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.socket_mode = mode;
+        self
+    }
+
+    /// How long a handshake may take, and a frame may stand still (5 s). A client is pinged every half of it and
+    /// dropped when nothing came from it for 1.25 times as long.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Frames (8192) and bytes (64 MiB) that may wait for one client.
+    pub fn queue(mut self, frames: usize, bytes: usize) -> Self {
+        self.outbox = OutboxLimits { frames, bytes };
+        self
+    }
+
+    /// The longest payload (256 MiB).
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.limits.max_payload = bytes;
+        self
+    }
+
+    /// Clients at once (10,000).
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.registry.clients = clients;
+        self
+    }
+
+    /// Subscriptions and exclusions of one client (65,536).
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.registry.subscriptions = subscriptions;
+        self
+    }
+
+    /// A new client takes over the name of an older one, which is dropped (off: the new one is refused).
+    pub fn force_register(mut self, force: bool) -> Self {
+        self.registry.force_register = force;
+        self
+    }
+
+    /// Starts the broker on the current runtime.
+    ///
+    /// # Errors
+    /// When it cannot listen somewhere; nothing is left behind then.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[expect(clippy::unused_async, reason = "later versions wait here; callers need not change then")]
+    pub async fn start(self) -> Result<Broker, BindError> {
+        Broker::start(self)
+    }
+}

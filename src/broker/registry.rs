@@ -1,0 +1,234 @@
+//! Who is connected, and who has subscribed to what.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use busway_net::wire::ResultCode;
+use foldhash::fast::RandomState;
+
+use super::masks;
+use super::peer::{Peer, Transport};
+use super::topics::TopicTree;
+
+/// Every registered peer by full name, and the filters of all.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    entries: HashMap<Arc<str>, Entry, RandomState>,
+    topics: TopicTree<Arc<Peer>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: Arc<Peer>,
+    filters: HashSet<Box<str>, RandomState>,
+    /// Exclusions count against the same limit as subscriptions.
+    exclusions: HashSet<Box<str>, RandomState>,
+    /// Levels of all of them: what they cost in memory.
+    levels: usize,
+    secondaries: Vec<Arc<str>>,
+}
+
+/// Levels that a client's filters may have on average when it has as many as it may.
+const LEVELS_PER_FILTER: usize = 4;
+
+impl Entry {
+    /// Counts a filter in, if there is room for it.
+    fn reserve(&mut self, filter: &str, limits: &RegistryLimits) -> Result<(), ResultCode> {
+        let levels = self.levels + levels_of(filter);
+        // Everybody's subscription to the broker's warnings does not count.
+        if self.filters.len() + self.exclusions.len() > limits.subscriptions
+            || levels > (limits.subscriptions + 1) * LEVELS_PER_FILTER
+        {
+            return Err(ResultCode::DATA);
+        }
+        self.levels = levels;
+        Ok(())
+    }
+}
+
+/// Limits of the registry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegistryLimits {
+    pub(crate) clients: usize,
+    pub(crate) subscriptions: usize,
+    pub(crate) force_register: bool,
+}
+
+impl Registry {
+    /// Adds a peer; returns the older ones that it replaces.
+    ///
+    /// # Errors
+    /// The code for the handshake.
+    pub(crate) fn insert(&mut self, peer: &Arc<Peer>, limits: &RegistryLimits) -> Result<Vec<Arc<Peer>>, ResultCode> {
+        let name = peer.name.shared();
+        let is_secondary = peer.name.is_secondary();
+        if is_secondary && !self.entries.contains_key(peer.name.primary()) {
+            return Err(ResultCode::NOT_REGISTERED);
+        }
+        let mut replaced = Vec::new();
+        if let Some(entry) = self.entries.get(name) {
+            if is_secondary || !limits.force_register || entry.peer.transport == Transport::Internal {
+                return Err(ResultCode::BUSY);
+            }
+            let older = Arc::clone(&entry.peer);
+            replaced = self.remove(&older);
+        }
+        // The broker's own entry does not count.
+        if self.entries.len() > limits.clients {
+            return Err(ResultCode::BUSY);
+        }
+        if is_secondary {
+            if let Some(primary) = self.entries.get_mut(peer.name.primary()) {
+                primary.secondaries.push(name.clone());
+            }
+        }
+        let entry = Entry {
+            peer: Arc::clone(peer),
+            filters: HashSet::default(),
+            exclusions: HashSet::default(),
+            levels: 0,
+            secondaries: Vec::new(),
+        };
+        self.entries.insert(name.clone(), entry);
+        Ok(replaced)
+    }
+
+    /// Takes a peer out, with the secondaries of a primary; returns all that were taken out, or nothing if it is not
+    /// registered (any longer).
+    pub(crate) fn remove(&mut self, peer: &Arc<Peer>) -> Vec<Arc<Peer>> {
+        let mut removed = Vec::new();
+        if self.entries.get(peer.name.shared()).is_none_or(|entry| entry.peer.id != peer.id) {
+            return removed;
+        }
+        let mut names = vec![peer.name.shared().clone()];
+        while let Some(name) = names.pop() {
+            let Some(entry) = self.entries.remove(&name) else { continue };
+            for filter in &entry.filters {
+                self.topics.remove(filter, entry.peer.id);
+            }
+            names.extend(entry.secondaries);
+            removed.push(entry.peer);
+        }
+        if peer.name.is_secondary() {
+            if let Some(primary) = self.entries.get_mut(peer.name.primary()) {
+                primary.secondaries.retain(|name| name != peer.name.shared());
+            }
+        }
+        removed
+    }
+
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// `DATA` when the peer has too many; `NOT_REGISTERED` when it is gone.
+    pub(crate) fn subscribe(&mut self, peer: &Peer, filter: &str, limits: &RegistryLimits) -> Result<(), ResultCode> {
+        let filter = place_of(filter);
+        let entry = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id);
+        let entry = entry.ok_or(ResultCode::NOT_REGISTERED)?;
+        if entry.filters.contains(filter) {
+            return Ok(());
+        }
+        entry.reserve(filter, limits)?;
+        entry.filters.insert(filter.into());
+        self.topics.insert(filter, peer.id, Arc::clone(&entry.peer));
+        Ok(())
+    }
+
+    /// Unsubscribes.
+    pub(crate) fn unsubscribe(&mut self, peer: &Peer, filter: &str) {
+        let filter = place_of(filter);
+        if let Some(entry) = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id) {
+            if entry.filters.remove(filter) {
+                entry.levels -= levels_of(filter);
+                self.topics.remove(filter, peer.id);
+            }
+        }
+    }
+
+    /// Takes matching topics away from a peer.
+    ///
+    /// # Errors
+    /// `DATA` when the peer has too many; `NOT_REGISTERED` when it is gone.
+    pub(crate) fn exclude(&mut self, peer: &Peer, filter: &str, limits: &RegistryLimits) -> Result<(), ResultCode> {
+        let filter = place_of(filter);
+        let entry = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id);
+        let entry = entry.ok_or(ResultCode::NOT_REGISTERED)?;
+        if entry.exclusions.contains(filter) {
+            return Ok(());
+        }
+        entry.reserve(filter, limits)?;
+        entry.exclusions.insert(filter.into());
+        peer.exclusions.lock().insert(filter, 0, ());
+        Ok(())
+    }
+
+    /// Gives them back.
+    pub(crate) fn unexclude(&mut self, peer: &Peer, filter: &str) {
+        let filter = place_of(filter);
+        if let Some(entry) = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id) {
+            if entry.exclusions.remove(filter) {
+                entry.levels -= levels_of(filter);
+                peer.exclusions.lock().remove(filter, 0);
+            }
+        }
+    }
+
+    /// The peer of a full name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Peer>> {
+        self.entries.get(name).map(|entry| &entry.peer)
+    }
+
+    /// The peers whose names match a mask.
+    pub(crate) fn by_mask(&self, mask: &str) -> Vec<Arc<Peer>> {
+        if masks::is_exact(mask) {
+            return self.by_name(mask).cloned().into_iter().collect();
+        }
+        let matching = self.entries.values().filter(|entry| masks::matches(mask, &entry.peer.name));
+        matching.map(|entry| Arc::clone(&entry.peer)).collect()
+    }
+
+    /// The subscribers of a topic that do not exclude it.
+    pub(crate) fn by_topic(&self, topic: &str) -> Vec<Arc<Peer>> {
+        let mut peers = self.topics.matching(topic);
+        peers.retain(|peer| {
+            let exclusions = peer.exclusions.lock();
+            exclusions.is_empty() || !exclusions.matches(topic)
+        });
+        peers
+    }
+
+    /// All peers, with the number of their secondaries.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (&Arc<Peer>, usize)> {
+        self.entries.values().map(|entry| (&entry.peer, entry.secondaries.len()))
+    }
+}
+
+fn levels_of(filter: &str) -> usize {
+    filter.bytes().filter(|byte| *byte == b'/').count() + 1
+}
+
+/// A filter without what is ignored in it.
+fn place_of(filter: &str) -> &str {
+    let mut end = 0;
+    for level in filter.split('/') {
+        end += level.len();
+        if level == "#" {
+            return &filter[..end];
+        }
+        end += 1;
+    }
+    filter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place_of;
+
+    #[test]
+    fn what_follows_a_hash_is_no_part_of_the_place() {
+        assert_eq!(place_of("a/#/b"), "a/#");
+        assert_eq!(place_of("#"), "#");
+        assert_eq!(place_of("a/b#/c"), "a/b#/c");
+        assert_eq!(place_of("é/#/x"), "é/#");
+    }
+}

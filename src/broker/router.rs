@@ -1,0 +1,366 @@
+//! Who gets a frame.
+//!
+//! Plain synchronous code: nothing here awaits, and nothing needs a runtime.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use busway_net::Pool;
+use busway_net::link::{Refused, Touch};
+use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode, Violation};
+use parking_lot::RwLock;
+
+use super::cache::{Route, RouteCache};
+use super::control;
+use super::peer::{Peer, Transport};
+use super::registry::{Registry, RegistryLimits};
+use super::touched::Touched;
+use crate::lane::{COPY_MAX, Outgoing};
+use crate::names::ClientName;
+use crate::payload::Content;
+
+/// Broker-wide state and the routes through it.
+pub(crate) struct Router {
+    registry: RwLock<Registry>,
+    /// Changes with every registration, subscription and exclusion.
+    epoch: AtomicU64,
+    pub(crate) limits: Limits,
+    pub(crate) registry_limits: RegistryLimits,
+    pub(crate) pool: Pool,
+    pub(crate) broker: Arc<Peer>,
+    pub(crate) started: Instant,
+    pub(crate) retired: Retired,
+    next_id: AtomicU64,
+}
+
+/// What was counted for peers that have gone.
+#[derive(Debug, Default)]
+pub(crate) struct Retired {
+    pub(crate) received_frames: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) written_frames: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) cut: AtomicU64,
+}
+
+/// Where frames come from: a peer and what it remembers.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) peer: Arc<Peer>,
+    cache: RouteCache,
+}
+
+impl Source {
+    pub(crate) fn new(peer: Arc<Peer>) -> Self {
+        Self { peer, cache: RouteCache::default() }
+    }
+
+    /// Lets go of the peers it remembers.
+    pub(crate) fn forget(&mut self) {
+        self.cache.forget();
+    }
+}
+
+/// An operation as it came from a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) op_id: u32,
+    pub(crate) operation: Operation,
+    pub(crate) qos: QoS,
+    /// Topic, target or mask.
+    pub(crate) address: &'a [u8],
+    /// The receiver of a publish-for.
+    pub(crate) receiver: &'a [u8],
+}
+
+impl Router {
+    pub(crate) fn new(limits: Limits, registry_limits: RegistryLimits, pool: Pool) -> Self {
+        let broker = Peer::new(1, ClientName::broker(), Transport::Internal, Box::new(control::ControlSink));
+        let mut registry = Registry::default();
+        let inserted = registry.insert(&broker, &registry_limits);
+        debug_assert!(inserted.is_ok(), "an empty registry takes the broker");
+        Self {
+            registry: RwLock::new(registry),
+            epoch: AtomicU64::new(1),
+            limits,
+            registry_limits,
+            pool,
+            broker,
+            started: Instant::now(),
+            retired: Retired::default(),
+            next_id: AtomicU64::new(2),
+        }
+    }
+
+    /// A number for the next peer; later peers have greater ones.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Registers a peer and announces it.
+    ///
+    /// # Errors
+    /// The code for the handshake.
+    pub(crate) fn register(&self, peer: &Arc<Peer>, touched: &mut Touched) -> Result<(), ResultCode> {
+        let replaced = {
+            let mut registry = self.registry.write();
+            let replaced = registry.insert(peer, &self.registry_limits)?;
+            registry.subscribe(peer, control::WARN_TOPIC, &self.registry_limits)?;
+            self.change();
+            replaced
+        };
+        for older in replaced {
+            tracing::warn!(client = %older.name, "disconnected: a newer client has taken the name");
+            self.retire(&older, touched);
+        }
+        if !peer.name.is_secondary() {
+            control::announce(self, control::INFO_TOPIC, "reg", Some(&peer.name), touched);
+        }
+        Ok(())
+    }
+
+    /// Takes a peer out, with its secondaries, ends their connections and announces it. Does nothing the second time.
+    pub(crate) fn unregister(&self, peer: &Arc<Peer>, touched: &mut Touched) {
+        let removed = {
+            let mut registry = self.registry.write();
+            let removed = registry.remove(peer);
+            self.change();
+            removed
+        };
+        for peer in removed {
+            self.retire(&peer, touched);
+        }
+    }
+
+    fn retire(&self, peer: &Arc<Peer>, touched: &mut Touched) {
+        if let Some(waiting) = peer.end() {
+            peer.lost.fetch_add(waiting, Ordering::Relaxed);
+        }
+        let (frames, bytes) = peer.received.load();
+        let level = peer.sink.level();
+        self.retired.received_frames.fetch_add(frames, Ordering::Relaxed);
+        self.retired.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.retired.written_frames.fetch_add(level.taken_frames, Ordering::Relaxed);
+        self.retired.written_bytes.fetch_add(level.taken_bytes, Ordering::Relaxed);
+        self.retired.lost.fetch_add(peer.lost.load(Ordering::Relaxed), Ordering::Relaxed);
+        if !peer.name.is_secondary() {
+            control::announce(self, control::INFO_TOPIC, "unreg", Some(&peer.name), touched);
+        }
+    }
+
+    /// Routes one operation; acknowledges it if that was asked for.
+    ///
+    /// # Errors
+    /// When the operation is not the protocol: the connection cannot go on.
+    pub(crate) fn route(
+        &self,
+        source: &mut Source,
+        request: Request<'_>,
+        content: Content<'_>,
+        touched: &mut Touched,
+    ) -> Result<(), Violation> {
+        let is_control = request.operation == Operation::Message && request.address == self.broker.name.as_bytes();
+        if is_control {
+            // Its answer comes after the acknowledgement.
+            self.acknowledge(&source.peer, &request, ResultCode::OK, touched);
+            control::handle(self, &source.peer, request.qos, &content, touched);
+            return Ok(());
+        }
+        let code = match request.operation {
+            Operation::Nop => {
+                std::str::from_utf8(request.address).map_err(|_| Violation::NotUtf8)?;
+                return Ok(());
+            }
+            operation if operation.takes_topics() => self.change_filters(&source.peer, operation, &content)?,
+            _ => self.deliver(source, &request, content, touched)?,
+        };
+        self.acknowledge(&source.peer, &request, code, touched);
+        Ok(())
+    }
+
+    fn acknowledge(&self, peer: &Arc<Peer>, request: &Request<'_>, code: ResultCode, touched: &mut Touched) {
+        if !request.qos.is_confirmed() {
+            return;
+        }
+        match peer.sink.acknowledge(touched.token(), request.op_id, code) {
+            Ok(Touch::First) => touched.add(peer),
+            Ok(Touch::Again) => {}
+            Err(refused) => self.on_refused(peer, refused, touched),
+        }
+    }
+
+    /// Delivers a message, broadcast or publication.
+    pub(crate) fn deliver(
+        &self,
+        source: &mut Source,
+        request: &Request<'_>,
+        content: Content<'_>,
+        touched: &mut Touched,
+    ) -> Result<ResultCode, Violation> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let resolve = || self.resolve(request.operation, request.address);
+        let route = source.cache.route(epoch, request.operation, request.address, resolve)?;
+        let (address, peers) = match route {
+            Route::Receivers { address, peers } => (address, peers),
+            Route::Refused(code) => return Ok(*code),
+        };
+        let mut only = None;
+        if request.operation == Operation::PublishFor {
+            let receiver = std::str::from_utf8(request.receiver).map_err(|_| Violation::NotUtf8)?;
+            if receiver.len() > self.limits.max_name {
+                return Ok(ResultCode::DATA);
+            }
+            only = Some(receiver);
+        }
+        let (kind, topic) = match request.operation {
+            Operation::Message => (FrameKind::Message, None),
+            Operation::Broadcast => (FrameKind::Broadcast, None),
+            _ => (FrameKind::Publication, Some(address)),
+        };
+        let content = if peers.is_empty() { Content::Borrowed(&[]) } else { self.share_if_large(content) };
+        let frame = Outgoing {
+            kind,
+            realtime: request.qos.is_realtime(),
+            sender: &source.peer.name,
+            topic,
+            prefix: &[],
+            content,
+        };
+        let mut delivered = Err(ResultCode::NOT_REGISTERED);
+        for peer in peers {
+            if only.is_none_or(|primary| peer.name.primary() == primary) {
+                delivered = self.offer(peer, &frame, touched);
+            }
+        }
+        match (kind, delivered) {
+            (FrameKind::Message, Err(code)) => Ok(code),
+            _ => Ok(ResultCode::OK),
+        }
+    }
+
+    /// A large body is shared by all who get it; nobody copies it twice.
+    pub(super) fn share_if_large<'a>(&self, content: Content<'a>) -> Content<'a> {
+        match content {
+            Content::Borrowed(bytes) if bytes.len() > COPY_MAX => Content::Owned(self.pool.share_copy(bytes).into()),
+            content => content,
+        }
+    }
+
+    /// Offers a frame to one peer.
+    pub(super) fn offer(
+        &self,
+        peer: &Arc<Peer>,
+        frame: &Outgoing<'_>,
+        touched: &mut Touched,
+    ) -> Result<(), ResultCode> {
+        match peer.sink.offer(touched.token(), frame) {
+            Ok(Touch::First) => touched.add(peer),
+            Ok(Touch::Again) => {}
+            Err(refused) => {
+                self.on_refused(peer, refused, touched);
+                return Err(ResultCode::NOT_DELIVERED);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_refused(&self, peer: &Arc<Peer>, refused: Refused, touched: &mut Touched) {
+        peer.lost.fetch_add(1, Ordering::Relaxed);
+        if refused == Refused::Full && peer.sink.is_cut_when_full() && !peer.is_ended() {
+            self.cut(peer, "its queue is full, it reads too slowly");
+            touched.slow.push(Arc::clone(peer));
+        }
+    }
+
+    /// Ends a connection for the peer's fault; what waited for it is lost and counted.
+    pub(crate) fn cut(&self, peer: &Arc<Peer>, reason: &str) {
+        let Some(waiting) = peer.end() else { return };
+        let lost = peer.lost.fetch_add(waiting, Ordering::Relaxed) + waiting;
+        self.retired.cut.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("client {} cut: {reason}; {lost} frames for it are lost", peer.name);
+    }
+
+    /// Ends a batch: flushes every touched sink once, and takes out the peers that were cut for being slow.
+    pub(crate) fn finish(&self, touched: &mut Touched) {
+        touched.flush();
+        while let Some(peer) = touched.slow.pop() {
+            self.unregister(&peer, touched);
+            control::announce(self, control::WARN_TOPIC, "slow", Some(&peer.name), touched);
+            touched.flush();
+        }
+    }
+
+    fn resolve(&self, operation: Operation, address: &[u8]) -> Result<Route, Violation> {
+        let text = std::str::from_utf8(address).map_err(|_| Violation::NotUtf8)?;
+        let separator = if matches!(operation, Operation::Message | Operation::Broadcast) { b'.' } else { b'/' };
+        if self.limits.check_path(address, separator).is_err() {
+            return Ok(Route::Refused(ResultCode::DATA));
+        }
+        let registry = self.registry.read();
+        let mut peers = match operation {
+            Operation::Message => registry.by_name(text).cloned().into_iter().collect(),
+            Operation::Broadcast => registry.by_mask(text),
+            _ => registry.by_topic(text),
+        };
+        drop(registry);
+        if operation == Operation::Message && peers.is_empty() {
+            return Ok(Route::Refused(ResultCode::NOT_REGISTERED));
+        }
+        peers.sort_by_key(|peer: &Arc<Peer>| peer.id);
+        Ok(Route::Receivers { address: text.into(), peers: peers.into() })
+    }
+
+    /// Subscribes, unsubscribes, excludes or includes again: all topics of a list, or what the limits allow of it.
+    pub(crate) fn change_filters(
+        &self,
+        peer: &Arc<Peer>,
+        operation: Operation,
+        content: &Content<'_>,
+    ) -> Result<ResultCode, Violation> {
+        let list = std::str::from_utf8(content.as_slice()).map_err(|_| Violation::NotUtf8)?;
+        let mut code = ResultCode::OK;
+        let mut registry = self.registry.write();
+        for filter in list.split('\0') {
+            let changed = if self.limits.check_path(filter.as_bytes(), b'/').is_err() {
+                Err(ResultCode::DATA)
+            } else {
+                match operation {
+                    Operation::Subscribe => registry.subscribe(peer, filter, &self.registry_limits),
+                    Operation::Exclude => registry.exclude(peer, filter, &self.registry_limits),
+                    Operation::Unsubscribe => {
+                        registry.unsubscribe(peer, filter);
+                        Ok(())
+                    }
+                    _ => {
+                        registry.unexclude(peer, filter);
+                        Ok(())
+                    }
+                }
+            };
+            code = changed.err().unwrap_or(code);
+        }
+        self.change();
+        Ok(code)
+    }
+
+    /// Makes every route cache out of date; called under the registry's lock.
+    fn change(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends every connection.
+    pub(crate) fn end_all(&self) {
+        let peers: Vec<Arc<Peer>> =
+            self.with_registry(|registry| registry.peers().map(|(peer, _)| Arc::clone(peer)).collect());
+        for peer in peers {
+            peer.end();
+        }
+    }
+
+    /// Looks at the registry.
+    pub(crate) fn with_registry<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
+        look(&self.registry.read())
+    }
+}

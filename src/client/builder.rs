@@ -1,0 +1,110 @@
+//! Options of a connection.
+
+use std::time::Duration;
+
+use busway_net::link::{Endpoint, OutboxLimits};
+use busway_net::wire::Limits;
+
+use super::error::ConnectError;
+use super::queue::ReceiveQueue;
+use super::remote::Remote;
+use super::{Client, Link};
+use crate::names::ClientName;
+
+/// When to try again after a lost connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reconnect {
+    /// Before the first attempt (100 ms); doubled after each failure ...
+    pub first_delay: Duration,
+    /// ... up to this (5 s).
+    pub max_delay: Duration,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { first_delay: Duration::from_millis(100), max_delay: Duration::from_secs(5) }
+    }
+}
+
+/// Options of a connection, from [`Client::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before `connect`"]
+pub struct Builder {
+    pub(super) endpoint: Endpoint,
+    name: String,
+    pub(super) limits: Limits,
+    pub(super) timeout: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) outbox: OutboxLimits,
+    queue: OutboxLimits,
+    pub(super) reconnect: Option<Reconnect>,
+}
+
+impl Builder {
+    pub(super) fn new(endpoint: Endpoint, name: &str) -> Self {
+        Self {
+            endpoint,
+            name: name.to_owned(),
+            limits: Limits::default(),
+            timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(1),
+            outbox: OutboxLimits::default(),
+            queue: OutboxLimits::default(),
+            reconnect: None,
+        }
+    }
+
+    /// How long connecting, and each confirmation, may take (5 s).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often the broker is told that this client lives (1 s). Brokers drop clients that are silent for 1.25 times
+    /// their own timeout.
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        self.keep_alive = interval;
+        self
+    }
+
+    /// Frames (8192) and bytes (64 MiB) that may wait to be sent; beyond, sending waits.
+    pub fn send_queue(mut self, frames: usize, bytes: usize) -> Self {
+        self.outbox = OutboxLimits { frames, bytes };
+        self
+    }
+
+    /// Frames (8192) and bytes of payload (64 MiB) that may wait to be received; beyond, the newest are dropped and
+    /// counted.
+    pub fn receive_queue(mut self, frames: usize, bytes: usize) -> Self {
+        self.queue = OutboxLimits { frames, bytes };
+        self
+    }
+
+    /// The longest payload that is sent or received (256 MiB).
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.limits.max_payload = bytes;
+        self
+    }
+
+    /// After a lost connection, connect again, register under the same name and restore subscriptions and
+    /// exclusions. Whatever was waiting for a confirmation fails; [`Client::state`] reports the change. Off unless
+    /// asked for.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = Some(reconnect);
+        self
+    }
+
+    /// Connects and registers.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, is none, or refuses the name.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let name = ClientName::parse(&self.name, &self.limits)?;
+        let queue = ReceiveQueue::new(self.queue.frames, self.queue.bytes);
+        let remote = Remote::connect(self, name.clone(), queue.clone()).await?;
+        Ok(Client::new(name, queue, Link::Remote(remote)))
+    }
+}

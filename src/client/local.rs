@@ -1,0 +1,129 @@
+//! A client in the broker's own process.
+
+use std::sync::Arc;
+
+use busway_net::wire::{self, ResultCode};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::error::SendError;
+use super::operation::{Confirmation, Filters, Operation, answer_of};
+use super::queue::ReceiveQueue;
+use super::remote::check;
+use super::{Client, ConnectionState, Link};
+use crate::broker::control;
+use crate::broker::peer::{Peer, Transport};
+use crate::broker::router::{Request, Router, Source};
+use crate::broker::touched::Touched;
+use crate::lane::QueueSink;
+use crate::names::ClientName;
+use crate::payload::Content;
+
+/// The shared part of an in-process client: it calls the router itself.
+pub(crate) struct Local {
+    router: Arc<Router>,
+    party: Mutex<Party>,
+    peer: Arc<Peer>,
+    state: watch::Sender<ConnectionState>,
+}
+
+struct Party {
+    source: Source,
+    touched: Touched,
+}
+
+/// Registers an in-process client.
+///
+/// # Errors
+/// The broker's code.
+pub(crate) fn register(
+    router: &Arc<Router>,
+    name: &ClientName,
+    (frames, bytes): (usize, usize),
+) -> Result<Client, ResultCode> {
+    let queue = ReceiveQueue::new(frames, bytes);
+    let id = router.next_id();
+    let peer = Peer::new(id, name.clone(), Transport::Internal, Box::new(QueueSink(queue.clone())));
+    let mut touched = Touched::new(id);
+    router.register(&peer, &mut touched)?;
+    router.finish(&mut touched);
+    let local = Local {
+        router: Arc::clone(router),
+        party: Mutex::new(Party { source: Source::new(Arc::clone(&peer)), touched }),
+        peer,
+        state: watch::Sender::new(ConnectionState::Connected),
+    };
+    Ok(Client::new(name.clone(), queue, Link::Local(local)))
+}
+
+impl Local {
+    pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
+        if self.peer.is_ended() {
+            self.state.send_if_modified(|state| {
+                let was_connected = *state == ConnectionState::Connected;
+                if was_connected {
+                    *state = ConnectionState::Closed { reason: "the broker has ended".into() };
+                }
+                was_connected
+            });
+        }
+        self.state.subscribe()
+    }
+
+    /// Routes a message, broadcast or publication, on this thread.
+    pub(super) fn send(&self, operation: &mut Operation<'_>) -> Result<Confirmation, SendError> {
+        check(operation, &self.router.limits)?;
+        if self.peer.is_ended() {
+            return Err(SendError::Disconnected);
+        }
+        let request = Request {
+            op_id: 0,
+            operation: operation.operation,
+            qos: operation.qos,
+            address: operation.address.as_bytes(),
+            receiver: operation.receiver.unwrap_or_default().as_bytes(),
+        };
+        let mut party = self.party.lock();
+        let Party { source, touched } = &mut *party;
+        self.peer.received.add(1, operation.content.len() as u64);
+        let content = operation.content.clone();
+        let is_control =
+            request.operation == wire::Operation::Message && operation.address == &*self.router.broker.name;
+        let code = if is_control {
+            control::handle(&self.router, &self.peer, request.qos, &content, touched);
+            Ok(ResultCode::OK)
+        } else {
+            self.router.deliver(source, &request, content, touched)
+        };
+        self.router.finish(touched);
+        Ok(answer(operation.qos, code.unwrap_or(ResultCode::DATA)))
+    }
+
+    /// Changes subscriptions or exclusions.
+    pub(super) fn change(&self, filters: &mut Filters<'_>) -> Result<Confirmation, SendError> {
+        if self.peer.is_ended() {
+            return Err(SendError::Disconnected);
+        }
+        for filter in &filters.filters {
+            self.router.limits.check_path(filter.as_bytes(), b'/')?;
+        }
+        let list = filters.filters.join("\0");
+        let content = Content::Borrowed(list.as_bytes());
+        let code = self.router.change_filters(&self.peer, filters.operation, &content);
+        Ok(answer(filters.qos, code.unwrap_or(ResultCode::DATA)))
+    }
+
+    /// Unregisters.
+    pub(super) fn close(&self) {
+        let mut party = self.party.lock();
+        let Party { source, touched } = &mut *party;
+        source.forget();
+        self.router.unregister(&self.peer, touched);
+        self.router.finish(touched);
+        self.state.send_replace(ConnectionState::Closed { reason: "closed by this client".into() });
+    }
+}
+
+fn answer(qos: wire::QoS, code: ResultCode) -> Confirmation {
+    Confirmation::known(if qos.is_confirmed() { answer_of(code) } else { Ok(()) })
+}

@@ -1,0 +1,257 @@
+//! The application's end of a connection.
+
+mod builder;
+mod error;
+mod handshake;
+#[cfg(feature = "broker")]
+pub(crate) mod local;
+mod operation;
+mod pending;
+pub(crate) mod queue;
+mod receiver;
+mod remote;
+
+use std::fmt;
+use std::sync::Arc;
+
+use busway_net::link::Endpoint;
+use busway_net::wire;
+use tokio::sync::watch;
+
+pub use builder::{Builder, Reconnect};
+pub use error::{ConnectError, SendError, TryError, TryErrorKind};
+pub use operation::{Confirmation, Filters, Operation};
+
+use crate::frame::Frame;
+use crate::names::ClientName;
+use crate::payload::Content;
+use queue::ReceiveQueue;
+use remote::Remote;
+
+/// A connection to a broker.
+///
+/// Clones share the connection and one receive queue (a frame goes to one of them); every method takes `&self`.
+/// When the last clone is dropped, what was accepted is still written, then the connection ends.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: ClientName,
+    queue: ReceiveQueue,
+    link: Link,
+}
+
+enum Link {
+    Remote(Arc<Remote>),
+    #[cfg(feature = "broker")]
+    Local(local::Local),
+}
+
+/// Whether a client is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// Registered with the broker.
+    Connected,
+    /// Not connected, for this reason; with [`Builder::reconnect`] it is being tried again.
+    Disconnected {
+        /// What happened, in words.
+        reason: String,
+    },
+    /// Not connected, and it will stay so.
+    Closed {
+        /// What happened, in words.
+        reason: String,
+    },
+}
+
+impl Client {
+    /// Connects and registers under a name, with the defaults of [`Client::builder`].
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, is none, or refuses the name.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect(endpoint: impl Into<Endpoint>, name: &str) -> Result<Self, ConnectError> {
+        Self::builder(endpoint, name).connect().await
+    }
+
+    /// A connection with options.
+    pub fn builder(endpoint: impl Into<Endpoint>, name: &str) -> Builder {
+        Builder::new(endpoint.into(), name)
+    }
+
+    fn new(name: ClientName, queue: ReceiveQueue, link: Link) -> Self {
+        Self { inner: Arc::new(Inner { name, queue, link }) }
+    }
+
+    /// The name under which it is registered.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// To the one client of that full name.
+    ///
+    /// Without a QoS the call returns when the frame is accepted for sending. Confirmed, it returns when the broker
+    /// has given it to the receiver's queue.
+    pub fn send<'a>(&'a self, target: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
+        Operation::new(self, wire::Operation::Message, (target, None), payload.into())
+    }
+
+    /// To every client whose name matches a mask: names split on `.`, `?` is one part, `*` all that follow.
+    pub fn broadcast<'a>(&'a self, mask: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
+        Operation::new(self, wire::Operation::Broadcast, (mask, None), payload.into())
+    }
+
+    /// To every client that has subscribed to a topic.
+    pub fn publish<'a>(&'a self, topic: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
+        Operation::new(self, wire::Operation::Publish, (topic, None), payload.into())
+    }
+
+    /// As [`publish`](Client::publish), but only to the primary client `receiver` and its secondaries.
+    pub fn publish_for<'a>(
+        &'a self,
+        topic: &'a str,
+        receiver: &'a str,
+        payload: impl Into<Content<'a>>,
+    ) -> Operation<'a> {
+        Operation::new(self, wire::Operation::PublishFor, (topic, Some(receiver)), payload.into())
+    }
+
+    /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several
+    /// (an array, slice or `Vec` of them). Confirmed unless [`Filters::qos`] says otherwise.
+    pub fn subscribe<'a>(&'a self, filters: impl IntoFilters<'a>) -> Filters<'a> {
+        Filters::new(self, wire::Operation::Subscribe, filters.into_filters())
+    }
+
+    /// Takes subscriptions back.
+    pub fn unsubscribe<'a>(&'a self, filters: impl IntoFilters<'a>) -> Filters<'a> {
+        Filters::new(self, wire::Operation::Unsubscribe, filters.into_filters())
+    }
+
+    /// Keeps matching topics away from this client, whatever it subscribes to.
+    pub fn exclude<'a>(&'a self, filters: impl IntoFilters<'a>) -> Filters<'a> {
+        Filters::new(self, wire::Operation::Exclude, filters.into_filters())
+    }
+
+    /// Takes exclusions back.
+    pub fn unexclude<'a>(&'a self, filters: impl IntoFilters<'a>) -> Filters<'a> {
+        Filters::new(self, wire::Operation::Unexclude, filters.into_filters())
+    }
+
+    /// The next frame; `None` when the connection has ended (for good) and all frames are taken.
+    ///
+    /// A receive queue that is full drops the newest frames; [`Frame::lost_before`] tells how many are missing.
+    pub async fn recv(&self) -> Option<Frame> {
+        self.inner.queue.recv().await
+    }
+
+    /// The next frame, if it is there already.
+    pub fn try_recv(&self) -> Option<Frame> {
+        self.inner.queue.try_recv()
+    }
+
+    /// How many frames were dropped because the receive queue was full, ever.
+    pub fn lost_frames(&self) -> u64 {
+        self.inner.queue.lost()
+    }
+
+    /// Whether it is connected at this moment.
+    pub fn is_connected(&self) -> bool {
+        *self.state().borrow() == ConnectionState::Connected
+    }
+
+    /// The state of the connection, to look at or to wait for changes of.
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        match &self.inner.link {
+            Link::Remote(remote) => remote.state(),
+            #[cfg(feature = "broker")]
+            Link::Local(local) => local.state(),
+        }
+    }
+
+    /// Waits until everything that was accepted is handed to the system.
+    ///
+    /// # Errors
+    /// When the connection ends before that.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        match &self.inner.link {
+            Link::Remote(remote) => remote.flush().await,
+            #[cfg(feature = "broker")]
+            Link::Local(_) => Ok(()),
+        }
+    }
+
+    /// Writes what was accepted and ends the connection, for all clones. Frames that have arrived can still be
+    /// received.
+    pub async fn close(&self) {
+        match &self.inner.link {
+            Link::Remote(remote) => remote.close().await,
+            #[cfg(feature = "broker")]
+            Link::Local(local) => local.close(),
+        }
+        self.inner.queue.close();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        match &self.link {
+            Link::Remote(remote) => Remote::abandon(remote),
+            #[cfg(feature = "broker")]
+            Link::Local(local) => local.close(),
+        }
+        self.queue.close();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+/// One topic filter or several.
+pub trait IntoFilters<'a> {
+    /// The filters.
+    fn into_filters(self) -> Vec<&'a str>;
+}
+
+impl<'a> IntoFilters<'a> for &'a str {
+    fn into_filters(self) -> Vec<&'a str> {
+        vec![self]
+    }
+}
+
+impl<'a> IntoFilters<'a> for &'a String {
+    fn into_filters(self) -> Vec<&'a str> {
+        vec![self.as_str()]
+    }
+}
+
+impl<'a, T: AsRef<str>> IntoFilters<'a> for &'a [T] {
+    fn into_filters(self) -> Vec<&'a str> {
+        self.iter().map(AsRef::as_ref).collect()
+    }
+}
+
+impl<'a, T: AsRef<str>> IntoFilters<'a> for &'a Vec<T> {
+    fn into_filters(self) -> Vec<&'a str> {
+        self.as_slice().into_filters()
+    }
+}
+
+impl<'a, T: AsRef<str>, const N: usize> IntoFilters<'a> for &'a [T; N] {
+    fn into_filters(self) -> Vec<&'a str> {
+        self.as_slice().into_filters()
+    }
+}
+
+impl<'a, const N: usize> IntoFilters<'a> for [&'a str; N] {
+    fn into_filters(self) -> Vec<&'a str> {
+        self.to_vec()
+    }
+}

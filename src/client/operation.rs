@@ -1,0 +1,186 @@
+//! Operations as they are called: built by a method of the client, shaped by `.qos()`, run by `.await`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use busway_net::wire::{self, QoS, ResultCode};
+use tokio::sync::oneshot;
+
+use super::error::{SendError, TryError, TryErrorKind};
+use super::{Client, Link};
+use crate::payload::Content;
+
+/// A message, broadcast or publication to be sent; await it.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Operation<'a> {
+    client: &'a Client,
+    pub(super) operation: wire::Operation,
+    pub(super) qos: QoS,
+    pub(super) address: &'a str,
+    pub(super) receiver: Option<&'a str>,
+    pub(super) content: Content<'a>,
+    confirmation: Option<Confirmation>,
+}
+
+impl<'a> Operation<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        operation: wire::Operation,
+        (address, receiver): (&'a str, Option<&'a str>),
+        content: Content<'a>,
+    ) -> Self {
+        Self { client, operation, qos: QoS::No, address, receiver, content, confirmation: None }
+    }
+
+    /// Confirmation and urgency ([`QoS::No`] by default).
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Returns as soon as the frame is accepted, waiting for room if it must; the confirmation can be awaited later,
+    /// or ignored.
+    ///
+    /// # Errors
+    /// When the frame is not accepted.
+    pub async fn enqueue(mut self) -> Result<Confirmation, SendError> {
+        std::future::poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    /// Accepts the frame if there is room for it at once.
+    ///
+    /// # Errors
+    /// The payload comes back with the reason.
+    pub fn try_enqueue(mut self) -> Result<Confirmation, TryError> {
+        let waker = std::task::Waker::noop();
+        let error = match self.poll_accept(&mut Context::from_waker(waker)) {
+            Poll::Ready(Ok(confirmation)) => return Ok(confirmation),
+            Poll::Ready(Err(error)) => TryErrorKind::Failed(error),
+            Poll::Pending => TryErrorKind::Full,
+        };
+        Err(TryError { error, payload: self.content.into_payload() })
+    }
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Confirmation, SendError>> {
+        match &self.client.inner.link {
+            Link::Remote(remote) => remote.poll_send(context, self),
+            #[cfg(feature = "broker")]
+            Link::Local(local) => Poll::Ready(local.send(self)),
+        }
+    }
+}
+
+impl Future for Operation<'_> {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(confirmation) = &mut self.confirmation {
+                return Pin::new(confirmation).poll(context);
+            }
+            let confirmation = ready!(self.poll_accept(context))?;
+            self.confirmation = Some(confirmation);
+        }
+    }
+}
+
+/// A change of subscriptions or exclusions; await it.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Filters<'a> {
+    client: &'a Client,
+    pub(super) operation: wire::Operation,
+    pub(super) qos: QoS,
+    pub(super) filters: Vec<&'a str>,
+    confirmation: Option<Confirmation>,
+}
+
+impl<'a> Filters<'a> {
+    pub(super) fn new(client: &'a Client, operation: wire::Operation, filters: Vec<&'a str>) -> Self {
+        Self { client, operation, qos: QoS::Processed, filters, confirmation: None }
+    }
+
+    /// Confirmation and urgency ([`QoS::Processed`] by default).
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Confirmation, SendError>> {
+        match &self.client.inner.link {
+            Link::Remote(remote) => remote.poll_change(context, self),
+            #[cfg(feature = "broker")]
+            Link::Local(local) => Poll::Ready(local.change(self)),
+        }
+    }
+}
+
+impl Future for Filters<'_> {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.filters.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if let Some(confirmation) = &mut self.confirmation {
+                let answer = ready!(Pin::new(confirmation).poll(context));
+                if let Link::Remote(remote) = &self.client.inner.link {
+                    remote.remember(self.operation, &self.filters, &answer);
+                }
+                return Poll::Ready(answer);
+            }
+            let confirmation = ready!(self.poll_accept(context))?;
+            self.confirmation = Some(confirmation);
+        }
+    }
+}
+
+/// What the broker makes of an accepted operation; await it, or drop it to ignore it.
+#[derive(Debug)]
+pub struct Confirmation {
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Known(Result<(), SendError>),
+    Coming(oneshot::Receiver<ResultCode>),
+}
+
+impl Confirmation {
+    /// The answer is known.
+    pub(super) fn known(answer: Result<(), SendError>) -> Self {
+        Self { answer: Answer::Known(answer) }
+    }
+
+    /// The answer comes through a channel.
+    pub(super) fn coming(answer: oneshot::Receiver<ResultCode>) -> Self {
+        Self { answer: Answer::Coming(answer) }
+    }
+}
+
+/// The answer as the caller sees it.
+pub(super) fn answer_of(code: ResultCode) -> Result<(), SendError> {
+    match code {
+        ResultCode::OK => Ok(()),
+        ResultCode::TIMEOUT => Err(SendError::Timeout),
+        code => Err(SendError::Refused(code)),
+    }
+}
+
+impl Future for Confirmation {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.answer {
+            Answer::Known(answer) => Poll::Ready(answer.clone()),
+            Answer::Coming(receiver) => {
+                let code = ready!(Pin::new(receiver).poll(context));
+                Poll::Ready(code.map_or(Err(SendError::Disconnected), answer_of))
+            }
+        }
+    }
+}

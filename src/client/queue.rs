@@ -1,0 +1,151 @@
+//! The frames that wait for the application.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::frame::Frame;
+
+/// A bounded queue, filled by the connection and shared by all clones of a client.
+#[derive(Clone, Debug)]
+pub(crate) struct ReceiveQueue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    arrived: Notify,
+    frames: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    lost_since: u64,
+    lost: u64,
+    taken_frames: u64,
+    taken_bytes: u64,
+    closed: bool,
+}
+
+/// What a queue holds and has taken.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(not(feature = "broker"), expect(dead_code, reason = "only an embedded broker counts per client"))]
+pub(crate) struct QueueLevel {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+    pub(crate) taken_frames: u64,
+    pub(crate) taken_bytes: u64,
+}
+
+impl ReceiveQueue {
+    /// A queue that takes frames while it holds fewer than `frames` and less than `bytes` of payload.
+    pub(crate) fn new(frames: usize, bytes: usize) -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::default(), arrived: Notify::new(), frames, bytes }) }
+    }
+
+    /// Adds what one read brought. What does not fit is dropped, newest first, and counted.
+    pub(crate) fn extend(&self, frames: &mut Vec<Frame>) {
+        if frames.is_empty() {
+            return;
+        }
+        let mut state = self.shared.state.lock();
+        for frame in frames.drain(..) {
+            let _ = self.shared.push(&mut state, frame);
+        }
+        drop(state);
+        self.shared.arrived.notify_one();
+    }
+
+    /// Adds one frame, or gives it back when there is no room (which is counted).
+    #[cfg(feature = "broker")]
+    pub(crate) fn push(&self, frame: Frame) -> Result<(), Box<Frame>> {
+        let mut state = self.shared.state.lock();
+        let pushed = self.shared.push(&mut state, frame);
+        drop(state);
+        if pushed.is_ok() {
+            self.shared.arrived.notify_one();
+        }
+        pushed
+    }
+
+    /// The next frame; `None` when the queue is closed and empty.
+    pub(crate) async fn recv(&self) -> Option<Frame> {
+        loop {
+            let arrived = self.shared.arrived.notified();
+            if let Some(answer) = self.take() {
+                return answer;
+            }
+            arrived.await;
+        }
+    }
+
+    /// The next frame if there is one.
+    pub(crate) fn try_recv(&self) -> Option<Frame> {
+        self.take().flatten()
+    }
+
+    fn take(&self) -> Option<Option<Frame>> {
+        let mut state = self.shared.state.lock();
+        let frame = state.frames.pop_front();
+        if let Some(frame) = &frame {
+            state.bytes -= frame.payload.len();
+        }
+        let more = !state.frames.is_empty() || state.closed;
+        drop(state);
+        if more {
+            // Another clone may be waiting for what is left.
+            self.shared.arrived.notify_one();
+        }
+        match frame {
+            Some(frame) => Some(Some(frame)),
+            None if more => Some(None),
+            None => None,
+        }
+    }
+
+    /// No more frames will come; what is there can still be received.
+    pub(crate) fn close(&self) {
+        self.shared.state.lock().closed = true;
+        self.shared.arrived.notify_waiters();
+        self.shared.arrived.notify_one();
+    }
+
+    /// Frames that were dropped because the queue was full, ever.
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.state.lock().lost
+    }
+
+    /// What it holds and has taken.
+    #[cfg_attr(not(feature = "broker"), expect(dead_code, reason = "only an embedded broker counts per client"))]
+    pub(crate) fn level(&self) -> QueueLevel {
+        let state = self.shared.state.lock();
+        QueueLevel {
+            frames: state.frames.len(),
+            bytes: state.bytes,
+            taken_frames: state.taken_frames,
+            taken_bytes: state.taken_bytes,
+        }
+    }
+}
+
+impl Shared {
+    fn push(&self, state: &mut State, mut frame: Frame) -> Result<(), Box<Frame>> {
+        if state.closed || state.frames.len() >= self.frames || state.bytes >= self.bytes {
+            state.lost += 1;
+            state.lost_since += 1;
+            return Err(Box::new(frame));
+        }
+        frame.lost_before = std::mem::take(&mut state.lost_since);
+        state.bytes += frame.payload.len();
+        state.taken_frames += 1;
+        state.taken_bytes += frame.payload.len() as u64;
+        state.frames.push_back(frame);
+        Ok(())
+    }
+}

@@ -55,13 +55,14 @@ impl End {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin) {
+pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, listener: Arc<str>) {
     let socket = Arc::new(socket);
     let mut reader = FrameReader::new(
         ClientFrames { limits: shared.router.limits, extra_operations: 0 },
         shared.router.pool.clone(),
     );
-    let shaken = tokio::time::timeout(shared.timeout, register(&shared, &socket, origin, &mut reader)).await;
+    let shaken =
+        tokio::time::timeout(shared.timeout, register(&shared, &socket, (origin, listener), &mut reader)).await;
     let (peer, outbox) = match shaken.unwrap_or(Err(End::HandshakeTimeout)) {
         Ok(registered) => registered,
         Err(end) => {
@@ -105,7 +106,7 @@ type Reader = FrameReader<ClientFrames>;
 async fn register(
     shared: &Arc<Shared>,
     socket: &Arc<Socket>,
-    origin: Origin,
+    from: (Origin, Arc<str>),
     reader: &mut Reader,
 ) -> Result<(Arc<Peer>, Arc<Outbox>), End> {
     send(socket, &HELLO)?;
@@ -133,7 +134,7 @@ async fn register(
         };
         reader.assembler_mut().consume(used);
         if let Some(name) = name {
-            return enrol(shared, socket, origin, name);
+            return enrol(shared, socket, from, name);
         }
         let mut readiness = socket.readable().await?;
         if reader.read(&mut readiness)? == Chunk::End {
@@ -145,7 +146,7 @@ async fn register(
 fn enrol(
     shared: &Arc<Shared>,
     socket: &Arc<Socket>,
-    origin: Origin,
+    (origin, listener): (Origin, Arc<str>),
     name: ClientName,
 ) -> Result<(Arc<Peer>, Arc<Outbox>), End> {
     let outbox = Arc::new(Outbox::new(shared.outbox_limits, Handle::current()));
@@ -153,7 +154,8 @@ fn enrol(
     // registered.
     outbox.attach(Arc::clone(socket), &[ResultCode::OK.0], true);
     let id = shared.router.next_id();
-    let peer = Peer::new(id, name, Transport::from(origin), Box::new(SocketSink(Arc::clone(&outbox))));
+    let transport = (Transport::from(origin), Some(listener));
+    let peer = Peer::new(id, name, transport, Box::new(SocketSink(Arc::clone(&outbox))));
     let mut touched = Touched::new(id);
     let registered = shared.router.register(&peer, &mut touched);
     shared.router.finish(&mut touched);

@@ -87,9 +87,9 @@ pub struct ClientInfo {
     pub name: String,
     /// `internal`, `local_ipc`, `tcp` or `websocket`.
     pub kind: String,
-    /// The address it came from.
+    /// The address it came from, `host:port` (TCP).
     pub source: Option<String>,
-    /// The port it came from.
+    /// Where the broker listened for it: a path or `host:port`.
     pub port: Option<String>,
     /// Frames received from it.
     pub r_frames: u64,
@@ -271,16 +271,16 @@ pub(crate) fn clients(router: &Router, is_wanted: impl Fn(&str) -> bool) -> Clie
 fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
     let (r_frames, r_bytes) = peer.received.load();
     let level = peer.sink.level();
-    let (source, port, identity) = match peer.transport {
-        Transport::Tcp(address) => (Some(address.ip().to_string()), Some(address.port().to_string()), None),
-        Transport::Unix(identity) => (None, None, identity),
-        Transport::Internal => (None, None, None),
+    let (source, identity) = match peer.transport {
+        Transport::Tcp(address) => (Some(address.to_string()), None),
+        Transport::Unix(identity) => (None, identity),
+        Transport::Internal => (None, None),
     };
     ClientInfo {
         name: peer.name.to_string(),
         kind: peer.transport.kind().into(),
         source,
-        port,
+        port: peer.listener.as_deref().map(str::to_owned),
         r_frames,
         r_bytes,
         w_frames: level.taken_frames,

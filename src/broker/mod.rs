@@ -169,18 +169,19 @@ impl fmt::Debug for Broker {
 }
 
 async fn accept(shared: Arc<Shared>, listener: Listener) {
+    let place: Arc<str> = listener.local_endpoint().to_string().into();
     let mut is_starved = false;
     loop {
         match listener.accept().await {
             Ok((socket, origin)) => {
                 is_starved = false;
-                tokio::spawn(connection::serve(Arc::clone(&shared), socket, origin));
+                tokio::spawn(connection::serve(Arc::clone(&shared), socket, origin, Arc::clone(&place)));
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: say so once, and give the clients time to leave.
                 if !is_starved {
-                    tracing::error!("{}: cannot accept connections: {error}", listener.local_endpoint());
+                    tracing::error!("{place}: cannot accept connections: {error}");
                 }
                 is_starved = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -55,6 +55,8 @@ pub(crate) struct Peer {
     pub(crate) id: u64,
     pub(crate) name: ClientName,
     pub(crate) transport: Transport,
+    /// Where the broker listened for it.
+    pub(crate) listener: Option<Arc<str>>,
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) exclusions: Mutex<TopicTree<()>>,
     pub(crate) received: Counter,
@@ -95,11 +97,17 @@ pub(crate) struct Activity {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, name: ClientName, transport: Transport, sink: Box<dyn Sink>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        name: ClientName,
+        (transport, listener): (Transport, Option<Arc<str>>),
+        sink: Box<dyn Sink>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             name,
             transport,
+            listener,
             sink,
             exclusions: Mutex::default(),
             received: Counter::default(),

@@ -77,7 +77,7 @@ pub(crate) struct Request<'a> {
 
 impl Router {
     pub(crate) fn new(limits: Limits, registry_limits: RegistryLimits, pool: Pool) -> Self {
-        let broker = Peer::new(1, ClientName::broker(), Transport::Internal, Box::new(control::ControlSink));
+        let broker = Peer::new(1, ClientName::broker(), (Transport::Internal, None), Box::new(control::ControlSink));
         let mut registry = Registry::default();
         let inserted = registry.insert(&broker, &registry_limits);
         debug_assert!(inserted.is_ok(), "an empty registry takes the broker");

@@ -43,7 +43,7 @@ pub(crate) fn register(
 ) -> Result<Client, ResultCode> {
     let queue = ReceiveQueue::new(frames, bytes);
     let id = router.next_id();
-    let peer = Peer::new(id, name.clone(), Transport::Internal, Box::new(QueueSink(queue.clone())));
+    let peer = Peer::new(id, name.clone(), (Transport::Internal, None), Box::new(QueueSink(queue.clone())));
     let mut touched = Touched::new(id);
     router.register(&peer, &mut touched)?;
     router.finish(&mut touched);

@@ -11,12 +11,9 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     if options.log_syslog || options.daemonize {
         let identity = c"buswayd";
-        let syslog = syslog_tracing::Syslog::new(
-            identity,
-            syslog_tracing::Options::LOG_PID,
-            syslog_tracing::Facility::Daemon,
-        )
-        .ok_or("syslog is in use already")?;
+        let syslog =
+            syslog_tracing::Syslog::new(identity, syslog_tracing::Options::LOG_PID, syslog_tracing::Facility::Daemon)
+                .ok_or("syslog is in use already")?;
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(syslog)

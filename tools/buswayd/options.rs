@@ -112,7 +112,9 @@ impl Options {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration >= Duration::from_millis(10) && duration <= Duration::from_secs(86_400) => Ok(duration),
+        Ok(duration) if duration >= Duration::from_millis(10) && duration <= Duration::from_secs(86_400) => {
+            Ok(duration)
+        }
         _ => Err("must be between 0.01 and 86400 seconds".to_owned()),
     }
 }

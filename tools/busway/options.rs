@@ -1,0 +1,146 @@
+//! The command line of `busway`.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Talk to a BUS/RT broker: Busway's buswayd or any other.
+///
+/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 cannot connect, or the broker went.
+#[derive(Debug, Parser)]
+#[command(name = "busway", version)]
+pub(crate) struct Options {
+    /// Where the broker listens: a path or HOST:PORT [default: /run/busway/busway.sock, then
+    /// $XDG_RUNTIME_DIR/busway.sock, then /tmp/busway-UID/busway.sock]
+    #[arg(short = 'c', long, value_name = "ENDPOINT", env = "BUSWAY_CONNECT", global = true)]
+    pub(crate) connect: Option<String>,
+
+    /// This client's name [default: cli.HOST.PID]
+    #[arg(short = 'n', long, value_name = "NAME", global = true)]
+    pub(crate) name: Option<String>,
+
+    /// Seconds that connecting and each answer may take
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, global = true)]
+    pub(crate) timeout: Duration,
+
+    /// Print one JSON object a line; text payloads in "payload", others in "payload_base64"
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print what arrives: messages, broadcasts, and publications of the topics given
+    Listen(Listen),
+    /// Send a message to a client, or a broadcast when the target has a * or ? in it
+    Send(Send),
+    /// Publish to a topic
+    Publish(Publish),
+    /// Ask the broker
+    #[command(subcommand)]
+    Broker(Broker),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Subscribe: + is one level, # all that follow; repeatable
+    #[arg(short = 't', long = "topics", value_name = "FILTER")]
+    pub(crate) topics: Vec<String>,
+
+    /// Leave these topics out, whatever is subscribed to; repeatable
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) exclude: Vec<String>,
+
+    /// End after so many frames
+    #[arg(long, value_name = "FRAMES")]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// A client's name, or a mask: ? is one part, * all that follow
+    pub(crate) target: String,
+
+    /// The payload; without it, or with -, it is read from standard input
+    pub(crate) payload: Option<String>,
+
+    /// Confirmation and urgency
+    #[arg(long, value_enum, default_value_t = Qos::Processed)]
+    pub(crate) qos: Qos,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// The topic
+    pub(crate) topic: String,
+
+    /// The payload; without it, or with -, it is read from standard input
+    pub(crate) payload: Option<String>,
+
+    /// Only to this client and its secondaries, if they have subscribed
+    #[arg(long = "for", value_name = "NAME")]
+    pub(crate) receiver: Option<String>,
+
+    /// Confirmation and urgency
+    #[arg(long, value_enum, default_value_t = Qos::Processed)]
+    pub(crate) qos: Qos,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Broker {
+    /// Who made it, and its version
+    Info,
+    /// Its counters
+    Stats,
+    /// Whether it answers
+    Test,
+    /// The registered clients
+    #[command(name = "client.list")]
+    ClientList,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Qos {
+    /// Neither confirmed nor urgent
+    No,
+    /// The broker confirms
+    Processed,
+    /// Flushed at once on every hop
+    Realtime,
+    /// Both
+    RealtimeProcessed,
+}
+
+impl From<Qos> for busway::QoS {
+    fn from(qos: Qos) -> Self {
+        match qos {
+            Qos::No => Self::No,
+            Qos::Processed => Self::Processed,
+            Qos::Realtime => Self::Realtime,
+            Qos::RealtimeProcessed => Self::RealtimeProcessed,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(86_400) => Ok(duration),
+        _ => Err("must be above 0 and at most 86400 seconds".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+}

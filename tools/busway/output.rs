@@ -1,0 +1,42 @@
+//! Standard output: text for people, or one JSON object a line.
+
+use std::io::{self, BufWriter, Stdout, Write};
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+pub(crate) struct Output {
+    stdout: BufWriter<Stdout>,
+    is_json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(is_json: bool) -> Self {
+        Self { stdout: BufWriter::new(io::stdout()), is_json }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// A line of text.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.stdout, "{text}")?)
+    }
+
+    /// An object, on one line.
+    pub(crate) fn object(&mut self, object: &Value) -> Result<(), Failure> {
+        Ok(writeln!(self.stdout, "{object}")?)
+    }
+
+    /// An operation was done.
+    pub(crate) fn done(&mut self) -> Result<(), Failure> {
+        if self.is_json { self.object(&serde_json::json!({ "result": "ok" })) } else { self.line("OK") }
+    }
+
+    /// Hands everything to whoever reads.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.flush()?)
+    }
+}

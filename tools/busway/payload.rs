@@ -1,0 +1,136 @@
+//! Payloads, for people and for programs.
+
+use base64::Engine;
+use serde_json::{Map, Value};
+
+/// Bytes shown in hexadecimal at most.
+const MAX_HEX: usize = 256;
+/// MessagePack nested deeper than this is shown in hexadecimal.
+const MAX_DEPTH: usize = 64;
+
+/// A payload in words: JSON, text, MessagePack as JSON, or hexadecimal.
+pub(crate) fn describe(payload: &[u8]) -> String {
+    if let Some(text) = as_text(payload) {
+        return match serde_json::from_str::<Value>(text) {
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => pretty("JSON", &value),
+            _ => text.to_owned(),
+        };
+    }
+    if let Some(value) = from_messagepack(payload) {
+        return pretty("MessagePack", &value);
+    }
+    let shown = &payload[..payload.len().min(MAX_HEX)];
+    let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+    let dots = if payload.len() > MAX_HEX { "..." } else { "" };
+    format!("hex: {hex}{dots}")
+}
+
+fn pretty(format: &str, value: &Value) -> String {
+    format!("{format}: {value:#}")
+}
+
+/// Puts a payload into an object: text as it is, anything else as base64.
+pub(crate) fn insert(payload: &[u8], object: &mut Map<String, Value>) {
+    match as_text(payload) {
+        Some(text) => object.insert("payload".into(), text.into()),
+        None => {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(payload);
+            object.insert("payload_base64".into(), encoded.into())
+        }
+    };
+}
+
+/// The text, if it is text that a terminal can be trusted with.
+fn as_text(payload: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let is_plain = text.chars().all(|letter| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r'));
+    is_plain.then_some(text)
+}
+
+/// A MessagePack map or array that fills the payload. (A single number would be one too, but so is every byte.)
+pub(crate) fn from_messagepack(payload: &[u8]) -> Option<Value> {
+    let mut rest = payload;
+    let value = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH).ok()?;
+    if !rest.is_empty() || !(value.is_map() || value.is_array()) {
+        return None;
+    }
+    Some(to_json(value))
+}
+
+fn to_json(value: rmpv::Value) -> Value {
+    match value {
+        rmpv::Value::Nil => Value::Null,
+        rmpv::Value::Boolean(truth) => truth.into(),
+        rmpv::Value::Integer(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => Value::Null,
+        },
+        rmpv::Value::F32(number) => f64::from(number).into(),
+        rmpv::Value::F64(number) => number.into(),
+        rmpv::Value::String(text) => String::from_utf8_lossy(text.as_bytes()).into(),
+        rmpv::Value::Binary(bytes) => base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+        rmpv::Value::Array(values) => values.into_iter().map(to_json).collect(),
+        rmpv::Value::Map(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| {
+                let key = match to_json(key) {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                (key, to_json(value))
+            });
+            Value::Object(entries.collect())
+        }
+        rmpv::Value::Ext(kind, bytes) => {
+            let bytes = base64::engine::general_purpose::STANDARD.encode(bytes);
+            serde_json::json!({ "ext": kind, "base64": bytes })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messagepack(value: &rmpv::Value) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        rmpv::encode::write_value(&mut bytes, value).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn text_stays_text_and_json_is_recognised() {
+        assert_eq!(describe(b"87"), "87");
+        assert_eq!(describe("grüße\n".as_bytes()), "grüße\n");
+        assert_eq!(describe(b""), "");
+        assert!(describe(br#"{"a": 1}"#).starts_with("JSON: {"));
+    }
+
+    #[test]
+    fn messagepack_maps_are_shown_as_json() {
+        let map = rmpv::Value::Map(vec![("ok".into(), true.into()), (1.into(), rmpv::Value::Nil)]);
+        let shown = describe(&messagepack(&map));
+        assert!(shown.starts_with("MessagePack: {") && shown.contains("\"ok\": true") && shown.contains("\"1\": null"));
+    }
+
+    #[test]
+    fn everything_else_is_hexadecimal_and_cut() {
+        assert_eq!(describe(&[0, 255]), "hex: 00ff");
+        assert_eq!(describe(&[0x1B, b'[', b'2', b'J']), "hex: 1b5b324a", "no escape sequence reaches the terminal");
+        assert_eq!(describe(&[7; 1000]).len(), "hex: ".len() + 2 * MAX_HEX + "...".len());
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        assert!(describe(&[0x91; 100_000]).starts_with("hex: "));
+    }
+
+    #[test]
+    fn programs_get_text_or_base64() {
+        let mut object = Map::new();
+        insert(b"text", &mut object);
+        insert(&[0, 1], &mut object);
+        assert_eq!(object["payload"], "text");
+        assert_eq!(object["payload_base64"], "AAE=");
+    }
+}

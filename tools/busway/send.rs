@@ -1,0 +1,61 @@
+//! `busway send` and `busway publish`.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use busway::Limits;
+
+use crate::connection::connect;
+use crate::failure::Failure;
+use crate::options::{Options, Publish, Send};
+use crate::output::Output;
+
+pub(crate) async fn send(options: &Options, command: &Send, output: &mut Output) -> Result<(), Failure> {
+    let payload = read(command.payload.as_deref())?;
+    let client = connect(options).await?;
+    let operation = if command.target.contains(['*', '?']) {
+        client.broadcast(&command.target, payload)
+    } else {
+        client.send(&command.target, payload)
+    };
+    operation.qos(command.qos.into()).await.map_err(|error| Failure::of(&command.target, &error))?;
+    client.close().await;
+    output.done()
+}
+
+pub(crate) async fn publish(options: &Options, command: &Publish, output: &mut Output) -> Result<(), Failure> {
+    let payload = read(command.payload.as_deref())?;
+    let client = connect(options).await?;
+    let operation = match &command.receiver {
+        Some(receiver) => client.publish_for(&command.topic, receiver, payload),
+        None => client.publish(&command.topic, payload),
+    };
+    operation.qos(command.qos.into()).await.map_err(|error| Failure::of(&command.topic, &error))?;
+    client.close().await;
+    output.done()
+}
+
+/// The payload of the command line, or standard input up to the longest payload there is.
+fn read(payload: Option<&str>) -> Result<Vec<u8>, Failure> {
+    match payload {
+        Some(text) if text != "-" => Ok(text.as_bytes().to_vec()),
+        _ => {
+            let stdin = io::stdin();
+            if stdin.is_terminal() {
+                let _ = writeln!(io::stderr(), "reading the payload from the terminal; Ctrl-D ends it");
+            }
+            let limit = Limits::default().max_payload;
+            let mut bytes = Vec::new();
+            stdin
+                .lock()
+                .take(limit as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
+            if bytes.len() > limit {
+                return Err(Failure::Failed(format!(
+                    "standard input has more than {limit} bytes, the longest payload"
+                )));
+            }
+            Ok(bytes)
+        }
+    }
+}

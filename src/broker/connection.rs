@@ -233,9 +233,16 @@ impl Connection {
                 Ok(None) => break Ok(()),
                 Err(violation) => break Err(violation.into()),
             };
-            let ClientFrame::Operation { op_id, operation, qos } = frame.meta else {
-                // Pings say nothing but that the client lives; other operations are enabled by the lane alone.
-                continue;
+            let (op_id, operation, qos) = match frame.meta {
+                ClientFrame::Operation { op_id, operation, qos } => (op_id, operation, qos),
+                ClientFrame::Ping { raw } => {
+                    if let Some(hook) = &self.shared.ping_hook {
+                        hook(&self.source.peer, raw);
+                    }
+                    continue;
+                }
+                // None is enabled on a socket's connection.
+                ClientFrame::Extra { .. } => continue,
             };
             frames += 1;
             bytes += (frame.first.len() + frame.second.len() + frame.payload.len()) as u64;
@@ -284,5 +291,52 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.source.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use busway_net::Pool;
+    use busway_net::link::OutboxLimits;
+    use busway_net::wire::Limits;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::broker::registry::RegistryLimits;
+    use crate::broker::router::Router;
+
+    #[tokio::test]
+    async fn the_ignored_bytes_of_a_ping_reach_the_hook() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (notify, mut seen_one) = tokio::sync::mpsc::unbounded_channel();
+        let hook = {
+            let seen = Arc::clone(&seen);
+            move |peer: &Arc<Peer>, raw: [u8; 9]| {
+                seen.lock().push((peer.name.to_string(), raw));
+                let _ = notify.send(());
+            }
+        };
+        let registry = RegistryLimits { clients: 10, subscriptions: 10, force_register: false };
+        let shared = Arc::new(Shared {
+            router: Arc::new(Router::new(Limits::default(), registry, Pool::default())),
+            timeout: Duration::from_secs(5),
+            outbox_limits: OutboxLimits::default(),
+            look_interval: 64,
+            ping_hook: Some(Arc::new(hook)),
+        });
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into()).unwrap();
+        tokio::spawn(serve(shared, socket, Origin::Unix(None), "test".into()));
+        theirs.set_nonblocking(true).unwrap();
+        let mut client = tokio::net::UnixStream::from_std(theirs).unwrap();
+        client.write_all(&[0xEB, 1, 0, 1, 0, b'a']).await.unwrap();
+        client.read_exact(&mut [0; 5]).await.unwrap();
+        client.write_all(b"BUSW\0\x01\0\0\0").await.unwrap();
+        seen_one.recv().await.unwrap();
+        assert_eq!(*seen.lock(), [("a".to_owned(), *b"BUSW\0\x01\0\0\0")]);
     }
 }

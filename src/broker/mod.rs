@@ -7,7 +7,7 @@ mod keeper;
 mod masks;
 mod options;
 pub(crate) mod peer;
-mod registry;
+pub(crate) mod registry;
 pub(crate) mod router;
 mod topics;
 pub(crate) mod touched;
@@ -28,6 +28,7 @@ pub use control::{BrokerInfo, BrokerStats, ClientInfo, ClientList};
 pub use options::Builder;
 
 use crate::client::{Client, local};
+use crate::lane::PingHook;
 use crate::names::ClientName;
 use router::Router;
 use touched::Touched;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) outbox_limits: OutboxLimits,
     /// Frames of one client after which its own outbox is looked at.
     pub(crate) look_interval: usize,
+    /// What looks at the ignored bytes of pings.
+    pub(crate) ping_hook: Option<PingHook>,
 }
 
 /// Why an in-process client was not registered.
@@ -88,6 +91,7 @@ impl Broker {
             timeout: options.timeout,
             outbox_limits: options.outbox,
             look_interval: (frames / 8).clamp(1, 64),
+            ping_hook: None,
         });
         let endpoints = listeners.iter().map(Listener::local_endpoint).collect();
         let mut tasks = vec![tokio::spawn(keeper::keep(Arc::clone(&shared)))];

@@ -27,7 +27,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval((shared.timeout / LOOKS).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut watches: HashMap<u64, Watch> = HashMap::new();
-    let mut touched = Touched::new(0);
+    let mut touched = Touched::new(shared.router.next_id());
     let mut look: u32 = 0;
     loop {
         ticks.tick().await;

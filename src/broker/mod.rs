@@ -136,7 +136,7 @@ impl Broker {
     /// removes the sockets.
     pub async fn shut_down(self) {
         let router = &self.shared.router;
-        let mut touched = Touched::new(0);
+        let mut touched = Touched::new(router.next_id());
         control::announce(router, control::WARN_TOPIC, "shutdown", None, &mut touched);
         router.finish(&mut touched);
         let deadline = tokio::time::Instant::now() + LAST_WRITE;

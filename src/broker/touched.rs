@@ -13,9 +13,10 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// The batches of one party. `party` tells them from those of others; 0 is nobody.
+    /// The batches of one party, which a number from [`Router::next_id`](super::router::Router::next_id) tells from
+    /// those of others.
     pub(crate) fn new(party: u64) -> Self {
-        Self { token: party << 32, peers: Vec::new(), slow: Vec::new() }
+        Self { token: (party << 32) + 1, peers: Vec::new(), slow: Vec::new() }
     }
 
     /// The name of the batch at hand.

@@ -228,7 +228,7 @@ impl Connection {
         let mut since_look = 0;
         let mut is_realtime = false;
         let outcome = loop {
-            let frame = match self.reader.next() {
+            let frame = match self.reader.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break Ok(()),
                 Err(violation) => break Err(violation.into()),

@@ -79,7 +79,7 @@ impl Broker {
         Builder::default()
     }
 
-    fn start(options: Builder) -> Result<Self, BindError> {
+    fn start(options: &Builder) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         for endpoint in &options.endpoints {
             listeners.push(Listener::bind(endpoint, options.socket_mode)?);

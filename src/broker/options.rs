@@ -103,6 +103,6 @@ impl Builder {
     /// Outside of a tokio runtime.
     #[expect(clippy::unused_async, reason = "later versions wait here; callers need not change then")]
     pub async fn start(self) -> Result<Broker, BindError> {
-        Broker::start(self)
+        Broker::start(&self)
     }
 }

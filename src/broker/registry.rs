@@ -77,10 +77,8 @@ impl Registry {
         if self.entries.len() > limits.clients {
             return Err(ResultCode::BUSY);
         }
-        if is_secondary {
-            if let Some(primary) = self.entries.get_mut(peer.name.primary()) {
-                primary.secondaries.push(name.clone());
-            }
+        if is_secondary && let Some(primary) = self.entries.get_mut(peer.name.primary()) {
+            primary.secondaries.push(name.clone());
         }
         let entry = Entry {
             peer: Arc::clone(peer),
@@ -109,10 +107,10 @@ impl Registry {
             names.extend(entry.secondaries);
             removed.push(entry.peer);
         }
-        if peer.name.is_secondary() {
-            if let Some(primary) = self.entries.get_mut(peer.name.primary()) {
-                primary.secondaries.retain(|name| name != peer.name.shared());
-            }
+        if peer.name.is_secondary()
+            && let Some(primary) = self.entries.get_mut(peer.name.primary())
+        {
+            primary.secondaries.retain(|name| name != peer.name.shared());
         }
         removed
     }
@@ -137,11 +135,11 @@ impl Registry {
     /// Unsubscribes.
     pub(crate) fn unsubscribe(&mut self, peer: &Peer, filter: &str) {
         let filter = place_of(filter);
-        if let Some(entry) = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id) {
-            if entry.filters.remove(filter) {
-                entry.levels -= levels_of(filter);
-                self.topics.remove(filter, peer.id);
-            }
+        if let Some(entry) = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id)
+            && entry.filters.remove(filter)
+        {
+            entry.levels -= levels_of(filter);
+            self.topics.remove(filter, peer.id);
         }
     }
 
@@ -165,11 +163,11 @@ impl Registry {
     /// Gives them back.
     pub(crate) fn unexclude(&mut self, peer: &Peer, filter: &str) {
         let filter = place_of(filter);
-        if let Some(entry) = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id) {
-            if entry.exclusions.remove(filter) {
-                entry.levels -= levels_of(filter);
-                peer.exclusions.lock().remove(filter, 0);
-            }
+        if let Some(entry) = self.entries.get_mut(&*peer.name).filter(|entry| entry.peer.id == peer.id)
+            && entry.exclusions.remove(filter)
+        {
+            entry.levels -= levels_of(filter);
+            peer.exclusions.lock().remove(filter, 0);
         }
     }
 

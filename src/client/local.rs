@@ -53,7 +53,7 @@ pub(crate) fn register(
         peer,
         state: watch::Sender::new(ConnectionState::Connected),
     };
-    Ok(Client::new(name.clone(), queue, Link::Local(local)))
+    Ok(Client::new(name.clone(), queue, Link::Local(Box::new(local))))
 }
 
 impl Local {

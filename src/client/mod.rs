@@ -46,7 +46,7 @@ struct Inner {
 enum Link {
     Remote(Arc<Remote>),
     #[cfg(feature = "broker")]
-    Local(local::Local),
+    Local(Box<local::Local>),
 }
 
 /// Whether a client is connected.

@@ -35,11 +35,11 @@ impl Pending {
         }
         let mut waiting = self.waiting.lock();
         for (op_id, code) in codes.drain(..) {
-            if let Some(position) = waiting.iter().position(|entry| entry.op_id == op_id) {
-                if let Some(entry) = waiting.remove(position) {
-                    // Nobody listens to a confirmation that was ignored.
-                    let _ = entry.answer.send(code);
-                }
+            if let Some(position) = waiting.iter().position(|entry| entry.op_id == op_id)
+                && let Some(entry) = waiting.remove(position)
+            {
+                // Nobody listens to a confirmation that was ignored.
+                let _ = entry.answer.send(code);
             }
         }
     }

@@ -38,7 +38,7 @@ impl Receiver {
 
     /// Decodes every whole frame that has arrived.
     pub(super) fn decode(&mut self) -> Result<(), Violation> {
-        while let Some(received) = self.reader.next()? {
+        while let Some(received) = self.reader.next_frame()? {
             match received.meta {
                 BrokerFrame::Acknowledgement { op_id, code } => self.codes.push((op_id, code)),
                 BrokerFrame::Delivery { kind, realtime } => {

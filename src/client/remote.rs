@@ -103,10 +103,10 @@ impl Remote {
         operation: &mut Operation<'_>,
     ) -> Poll<Result<Confirmation, SendError>> {
         check(operation, &self.options.limits)?;
-        if let Content::Borrowed(bytes) = &operation.content {
-            if bytes.len() > COPY_MAX {
-                operation.content = Content::Owned(self.pool.share_copy(bytes).into());
-            }
+        if let Content::Borrowed(bytes) = &operation.content
+            && bytes.len() > COPY_MAX
+        {
+            operation.content = Content::Owned(self.pool.share_copy(bytes).into());
         }
         let names = (operation.address.as_bytes(), operation.receiver.map(str::as_bytes));
         let shape = (operation.operation, operation.qos);

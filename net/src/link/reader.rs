@@ -49,7 +49,7 @@ impl<G: Grammar> FrameReader<G> {
     ///
     /// # Errors
     /// When the peer's bytes are not the protocol.
-    pub fn next(&mut self) -> Result<Option<Event<'_, G>>, Violation> {
+    pub fn next_frame(&mut self) -> Result<Option<Event<'_, G>>, Violation> {
         self.assembler.next(&mut self.pool)
     }
 

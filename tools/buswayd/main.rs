@@ -40,12 +40,18 @@ fn run(options: Options) -> Result<(), Failure> {
         nix::unistd::daemon(true, false).map_err(|error| format!("cannot become a daemon: {error}"))?;
     }
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.workers())
-        .thread_name("buswayd")
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let runtime = match options.workers() {
+        // One thread needs nobody to share its work with.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        workers => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers).thread_name("buswayd");
+            builder
+        }
+    }
+    .enable_all()
+    .build()
+    .map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(serve(options))
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(short = 'D', long)]
     pub(crate) daemonize: bool,
 
-    /// Worker threads [default: the number of processors, at most 4]
+    /// Worker threads [default: half of the processors, at least 1 and at most 4]
     #[arg(short = 'w', long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
 
@@ -80,8 +80,9 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn workers(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from).min(4);
-        self.workers.map_or_else(processors, usize::from)
+        // The other half is for the clients: on few processors a second worker mostly costs wake-ups.
+        let half = || (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4);
+        self.workers.map_or_else(half, usize::from)
     }
 
     /// The broker that was asked for.

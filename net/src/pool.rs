@@ -47,7 +47,7 @@ impl Pool {
             let mut shelf = self.shelf.lock();
             let fits = |buffer: &Vec<u8>| buffer.capacity() >= capacity && buffer.capacity() / 2 <= capacity;
             if let Some(position) = shelf.buffers.iter().rposition(fits) {
-                let buffer = shelf.buffers.swap_remove(position);
+                let buffer = shelf.buffers.remove(position);
                 shelf.bytes -= buffer.capacity();
                 return buffer;
             }
@@ -55,21 +55,24 @@ impl Pool {
         Vec::with_capacity(capacity)
     }
 
-    /// Takes memory back, or frees it when enough is kept.
+    /// Takes memory back. What came back longest ago is freed for it when enough is kept.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
-        if buffer.capacity() < SMALLEST {
+        if buffer.capacity() < SMALLEST || buffer.capacity() > self.capacity {
             return;
         }
         buffer.clear();
         let mut shelf = self.shelf.lock();
-        let bytes = shelf.bytes + buffer.capacity();
-        if bytes <= self.capacity && shelf.buffers.len() < MAX_BUFFERS {
-            shelf.bytes = bytes;
-            shelf.buffers.push(buffer);
-        } else {
-            // Freeing can be slow: not under the lock.
-            drop(shelf);
+        shelf.bytes += buffer.capacity();
+        shelf.buffers.push(buffer);
+        let mut surplus = 0;
+        while shelf.bytes > self.capacity || shelf.buffers.len() - surplus > MAX_BUFFERS {
+            shelf.bytes -= shelf.buffers[surplus].capacity();
+            surplus += 1;
         }
+        let surplus: Vec<_> = shelf.buffers.drain(..surplus).collect();
+        drop(shelf);
+        // Freeing can be slow: not under the lock.
+        drop(surplus);
     }
 
     /// Shares a buffer; its memory comes back to the pool when the last share is dropped.
@@ -135,7 +138,8 @@ mod tests {
         let shared = pool.share(buffer);
         let other = shared.clone();
         drop(shared);
-        assert_ne!(pool.take(8192).as_ptr(), address, "a share is still out");
+        let meanwhile = pool.take(8192);
+        assert_ne!(meanwhile.as_ptr(), address, "a share is still out");
         drop(other);
         let again = pool.take(8192);
         assert_eq!(again.as_ptr(), address);
@@ -147,8 +151,23 @@ mod tests {
         let pool = Pool::new(8192);
         pool.give_back(Vec::with_capacity(8192));
         pool.give_back(Vec::with_capacity(8192));
-        assert_eq!(pool.shelf.lock().buffers.len(), 1);
-        assert!(pool.shelf.lock().bytes <= 8192 * 2);
+        let shelf = pool.shelf.lock();
+        assert_eq!(shelf.buffers.len(), 1);
+        assert_eq!(shelf.bytes, shelf.buffers[0].capacity());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_makes_room_for_what_is_used_now() {
+        let pool = Pool::default();
+        (0..200).for_each(|_| pool.give_back(Vec::with_capacity(8192)));
+        assert_eq!(pool.shelf.lock().buffers.len(), MAX_BUFFERS);
+        let large: Vec<u8> = Vec::with_capacity(1 << 20);
+        let address = large.as_ptr();
+        pool.give_back(large);
+        let again = pool.take(1 << 20);
+        assert_eq!(again.as_ptr(), address);
+        let shelf = pool.shelf.lock();
+        assert_eq!(shelf.bytes, shelf.buffers.iter().map(Vec::capacity).sum());
     }
 
     #[test]

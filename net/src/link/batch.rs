@@ -23,7 +23,7 @@ pub trait BodyObject: Send + Sync {
     /// written, those of the heads included.
     ///
     /// # Errors
-    /// As of a non-blocking write.
+    /// As of a non-blocking write: never 0 where there is something to write.
     fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize>;
 }
 
@@ -33,7 +33,7 @@ pub enum Body {
     Bytes(Bytes),
     /// Memory of another kind.
     Object(Arc<dyn BodyObject>),
-    /// Descriptors that ride on the next byte.
+    /// Descriptors that ride on the next byte: a byte of the same frame, not one of an object.
     Descriptors(Vec<OwnedFd>),
 }
 
@@ -192,17 +192,28 @@ impl Writing {
         }
         let slices = &slices[..count];
         let sent = match (object, descriptors) {
-            (Some((object, position)), None) => object.write_to(socket.as_fd(), slices, position)?,
+            (Some((object, position)), None) => object.write_to(socket.as_fd(), slices, position),
+            (_, Some(_)) if count == 0 => {
+                let reason = "descriptors ride on a byte of their own frame, and there is none";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
             (_, Some(riders)) => {
                 // An object behind descriptors waits for the next call.
                 offered = slices.iter().map(|slice| slice.len()).sum();
                 let riders: Vec<BorrowedFd<'_>> = riders.iter().map(AsFd::as_fd).collect();
-                socket.try_write_with(slices, &riders)?
+                socket.try_write_with(slices, &riders)
             }
-            (None, None) => socket.try_write(slices)?,
+            (None, None) => socket.try_write(slices),
         };
-        self.advance(sent);
-        Ok(sent == offered)
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Ok(0) if offered > 0 => Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => {
+                self.advance(sent);
+                Ok(sent == offered)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn advance(&mut self, mut count: usize) {

@@ -1,6 +1,6 @@
 //! Where connections come from.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,6 +54,8 @@ pub enum BindError {
 /// A bound socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener {
+    /// First, so that its path is gone before the socket is.
+    _claim: Option<Claim>,
     kind: Kind,
     /// A duplicate of the socket: the runtime's watch on it.
     watch: AsyncFd<OwnedFd>,
@@ -62,9 +64,12 @@ pub struct Listener {
 
 #[derive(Debug)]
 enum Kind {
-    Unix(UnixListener, Claim),
+    Unix(UnixListener),
     Tcp(TcpListener),
 }
+
+/// Which file a path names: two of them may follow each other under one name.
+type FileId = (u64, u64);
 
 impl Listener {
     /// Binds. `mode` is the mode of a UNIX socket's file.
@@ -79,10 +84,12 @@ impl Listener {
     /// Outside of a tokio runtime.
     pub fn bind(endpoint: &Endpoint, mode: u32) -> Result<Self, BindError> {
         let system = |source| BindError::System { at: endpoint.to_string(), source };
-        let kind = match endpoint {
+        let (kind, claim) = match endpoint {
             Endpoint::Unix(path) => {
-                let claim = Claim::take(path)?;
-                Kind::Unix(bind_unix(path, mode).map_err(system)?, claim)
+                let mut claim = Claim::take(path)?;
+                let listener = bind_unix(path, mode).map_err(system)?;
+                claim.bound = std::fs::symlink_metadata(path).ok().map(|metadata| file_id(&metadata));
+                (Kind::Unix(listener), Some(claim))
             }
             Endpoint::Tcp(address) => {
                 let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
@@ -91,21 +98,21 @@ impl Listener {
                     _ => BindError::BadAddress { at: address.clone(), source: error },
                 })?;
                 listener.set_nonblocking(true).map_err(system)?;
-                Kind::Tcp(listener)
+                (Kind::Tcp(listener), None)
             }
         };
         let descriptor = match &kind {
-            Kind::Unix(listener, _) => listener.as_fd(),
+            Kind::Unix(listener) => listener.as_fd(),
             Kind::Tcp(listener) => listener.as_fd(),
         };
         let watch = descriptor.try_clone_to_owned().and_then(|duplicate| watch(duplicate, Interest::READABLE));
-        Ok(Self { watch: watch.map_err(system)?, kind, endpoint: endpoint.clone() })
+        Ok(Self { _claim: claim, watch: watch.map_err(system)?, kind, endpoint: endpoint.clone() })
     }
 
     /// Where it listens; a TCP port of 0 has become a real one.
     pub fn local_endpoint(&self) -> Endpoint {
         match &self.kind {
-            Kind::Unix(..) => self.endpoint.clone(),
+            Kind::Unix(_) => self.endpoint.clone(),
             Kind::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => Endpoint::Tcp(address.to_string()),
                 Err(_) => self.endpoint.clone(),
@@ -121,7 +128,7 @@ impl Listener {
         loop {
             let mut guard = self.watch.readable().await?;
             let accepted = guard.try_io(|_| match &self.kind {
-                Kind::Unix(listener, _) => listener.accept().map(|(stream, _)| (stream.into(), None)),
+                Kind::Unix(listener) => listener.accept().map(|(stream, _)| (stream.into(), None)),
                 Kind::Tcp(listener) => listener.accept().map(|(stream, address)| (stream.into(), Some(address))),
             });
             let Ok(accepted) = accepted else { continue };
@@ -134,15 +141,6 @@ impl Listener {
                     (socket, Origin::Unix(identity))
                 }
             });
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let (Kind::Unix(_, claim), Endpoint::Unix(path)) = (&self.kind, &self.endpoint) {
-            let _ = std::fs::remove_file(path);
-            claim.release();
         }
     }
 }
@@ -170,7 +168,7 @@ fn is_served(path: &Path) -> Result<bool, BindError> {
     match rustix::net::connect(&probe, &address) {
         // A full queue of new connections is a sign of life too.
         Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
-        Err(rustix::io::Errno::CONNREFUSED) => Ok(false),
+        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(false),
         Err(error) => Err(system(error)),
     }
 }
@@ -179,8 +177,11 @@ fn is_served(path: &Path) -> Result<bool, BindError> {
 /// lock ends with the process, however it ends.
 #[derive(Debug)]
 struct Claim {
+    path: PathBuf,
     lock: PathBuf,
     _file: OwnedFd,
+    /// The socket that was bound under this claim.
+    bound: Option<FileId>,
 }
 
 impl Claim {
@@ -192,10 +193,8 @@ impl Claim {
         if lock.as_os_str().as_bytes().len() > 4095 {
             return Err(system(io::Error::from(io::ErrorKind::InvalidFilename)));
         }
-        let metadata = std::fs::symlink_metadata(path);
-        if metadata.as_ref().is_ok_and(|metadata| !metadata.file_type().is_socket()) {
-            return Err(BindError::NotASocket(path.to_owned()));
-        }
+        // Where nothing of ours can be there is to be no lock of ours either.
+        is_socket_in_the_way(path)?;
         let file = loop {
             let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = rustix::fs::open(&lock, flags, Mode::RUSR | Mode::WUSR).map_err(|error| system(error.into()))?;
@@ -207,28 +206,46 @@ impl Claim {
             // A broker that ended just now may have removed the file that was opened.
             let file = File::from(file);
             let locked = file.metadata().map_err(system)?;
-            let is_current = std::fs::symlink_metadata(&lock)
-                .is_ok_and(|current| (current.ino(), current.dev()) == (locked.ino(), locked.dev()));
-            if is_current {
+            let current = std::fs::symlink_metadata(&lock);
+            if current.is_ok_and(|current| file_id(&current) == file_id(&locked)) {
                 break file;
             }
         };
-        let claim = Self { lock, _file: file.into() };
-        if metadata.is_ok() {
-            // A broker of another make holds no lock: ask the socket itself.
-            let answer = is_served(path).and_then(|is_served| match is_served {
-                true => Err(BindError::Live(path.to_owned())),
-                false => std::fs::remove_file(path).map_err(system),
-            });
-            if let Err(error) = answer {
-                claim.release();
-                return Err(error);
+        let claim = Self { path: path.to_owned(), lock, _file: file.into(), bound: None };
+        // Only now does it stay as it is. A broker of another make holds no lock: ask the socket itself.
+        if is_socket_in_the_way(path)? {
+            if is_served(path)? {
+                return Err(BindError::Live(path.to_owned()));
+            }
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+                _ => {}
             }
         }
         Ok(claim)
     }
+}
 
-    fn release(&self) {
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // A broker of another make may have put its own socket there.
+        let current = std::fs::symlink_metadata(&self.path).ok().map(|metadata| file_id(&metadata));
+        if self.bound.is_some() && self.bound == current {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        // While it is still locked.
         let _ = std::fs::remove_file(&self.lock);
     }
+}
+
+fn is_socket_in_the_way(path: &Path) -> Result<bool, BindError> {
+    match std::fs::symlink_metadata(path) {
+        Err(_) => Ok(false),
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(BindError::NotASocket(path.to_owned())),
+    }
+}
+
+fn file_id(metadata: &Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
 }

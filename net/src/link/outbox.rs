@@ -37,7 +37,7 @@ impl Default for OutboxLimits {
 pub enum Refused {
     /// The outbox is over a limit.
     Full,
-    /// There is no connection.
+    /// There is no connection, or it is broken.
     Closed,
 }
 
@@ -61,7 +61,7 @@ pub struct Level {
     pub taken_frames: u64,
     /// Bytes taken since then.
     pub taken_bytes: u64,
-    /// System calls' worth of progress: changes whenever bytes were written.
+    /// Turns in which bytes were written: it stands still as long as the peer reads nothing.
     pub progress: u64,
 }
 
@@ -86,7 +86,11 @@ struct State {
     blocked: bool,
     /// Nothing is written yet (the handshake has not ended).
     corked: bool,
-    token: u64,
+    /// A write has failed; the reader of the connection closes it.
+    broken: bool,
+    /// The peer was told that nothing more will come.
+    finished: bool,
+    token: Option<u64>,
     taken_frames: u64,
     taken_bytes: u64,
     progress: u64,
@@ -102,15 +106,28 @@ impl State {
         self.queue.bytes() + self.writing.bytes_left() + self.in_flight.1
     }
 
-    fn take(&mut self, token: u64, write: impl FnOnce(&mut Batch)) -> Touch {
+    fn is_open(&self) -> bool {
+        self.socket.is_some() && !self.broken && !self.finished
+    }
+
+    fn is_attached_to(&self, socket: &Arc<Socket>) -> bool {
+        self.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, socket))
+    }
+
+    fn level(&self) -> Level {
+        Level {
+            frames: self.frames(),
+            bytes: self.bytes(),
+            taken_frames: self.taken_frames,
+            taken_bytes: self.taken_bytes,
+            progress: self.progress,
+        }
+    }
+
+    fn take(&mut self, write: impl FnOnce(&mut Batch)) {
         let added = self.queue.append(write);
         self.taken_frames += 1;
         self.taken_bytes += added as u64;
-        if self.token == token {
-            return Touch::Again;
-        }
-        self.token = token;
-        Touch::First
     }
 
     fn wait(&mut self, context: &Context<'_>) {
@@ -122,36 +139,44 @@ impl State {
 
 /// A party writes at most this many batches before it hands over: frames of others must not hold it for ever.
 const MAX_ROUNDS: usize = 8;
+/// Between two looks at a blocked socket, when the system has no descriptor for a proper wait.
+const RETRY: Duration = Duration::from_millis(10);
 
 enum Outcome {
+    /// Nothing is left.
     Done,
+    /// The socket takes no more, or others should have their turn.
     Blocked,
+    /// There is no connection, or it is broken.
     Closed,
+    /// The connection was closed or replaced meanwhile; what a new one was to write is left to this party.
+    Replaced,
 }
 
 impl Outbox {
     /// An outbox without a connection. `runtime` runs the task that waits when the socket takes no more.
     pub fn new(limits: OutboxLimits, runtime: Handle) -> Self {
+        // An empty one takes any frame.
+        let limits = OutboxLimits { frames: limits.frames.max(1), bytes: limits.bytes.max(1) };
         Self { state: Mutex::default(), limits, runtime }
     }
 
     /// Gives the outbox a connection and `first`, bytes to go out before all else. While corked, frames are taken
     /// but not written.
     pub fn attach(&self, socket: Arc<Socket>, first: &[u8], corked: bool) {
-        let mut state = self.state.lock();
-        *state = State {
-            socket: Some(socket),
-            corked,
-            waiting: std::mem::take(&mut state.waiting),
-            busy: state.busy,
-            ..State::default()
-        };
+        let mut queue = Batch::default();
         if !first.is_empty() {
-            state.queue.append(|batch| batch.inline().extend_from_slice(first));
+            queue.append(|batch| batch.inline().extend_from_slice(first));
         }
+        let mut state = self.state.lock();
+        // Whoever writes just now finds the connection replaced, and goes on with this one.
+        let new = State { socket: Some(socket), queue, corked, busy: state.busy, ..State::default() };
+        let mut old = std::mem::replace(&mut *state, new);
+        drop(state);
+        old.waiting.drain(..).for_each(Waker::wake);
     }
 
-    /// Allows writing.
+    /// Allows writing; the caller flushes.
     pub fn uncork(&self) {
         self.state.lock().corked = false;
     }
@@ -163,13 +188,15 @@ impl Outbox {
     /// When the outbox is full or has no connection; `write` has not been called then.
     pub fn offer(&self, token: u64, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
-        if state.socket.is_none() {
+        if !state.is_open() {
             return Err(Refused::Closed);
         }
         if state.frames() >= self.limits.frames || state.bytes() >= self.limits.bytes {
             return Err(Refused::Full);
         }
-        Ok(state.take(token, write))
+        state.take(write);
+        let before = state.token.replace(token);
+        Ok(if before == Some(token) { Touch::Again } else { Touch::First })
     }
 
     /// As [`offer`](Outbox::offer), but a full outbox is asked to wake the task when it is half empty. Says how many
@@ -180,7 +207,7 @@ impl Outbox {
         write: impl FnOnce(&mut Batch),
     ) -> Poll<Result<(Touch, usize), Refused>> {
         let mut state = self.state.lock();
-        if state.socket.is_none() {
+        if !state.is_open() {
             return Poll::Ready(Err(Refused::Closed));
         }
         if state.frames() >= self.limits.frames || state.bytes() >= self.limits.bytes {
@@ -188,8 +215,7 @@ impl Outbox {
             return Poll::Pending;
         }
         let touch = if state.queue.is_empty() { Touch::First } else { Touch::Again };
-        let token = state.token;
-        state.take(token, write);
+        state.take(write);
         Poll::Ready(Ok((touch, state.bytes())))
     }
 
@@ -208,9 +234,37 @@ impl Outbox {
         self.poll_until(context, |state| state.bytes() == 0)
     }
 
+    /// As [`poll_empty`](Outbox::poll_empty); says whether everything was written, not lost with the connection.
+    pub fn poll_written(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if !state.is_open() || state.bytes() == 0 {
+            return Poll::Ready(state.is_open());
+        }
+        state.wait(context);
+        Poll::Pending
+    }
+
+    /// When everything is written, takes no more and tells the peer that nothing more will come; what the peer sends
+    /// can still be read. Says whether the peer was told.
+    pub fn poll_finish(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if state.is_open() {
+            if state.bytes() > 0 {
+                state.wait(context);
+                return Poll::Pending;
+            }
+            state.finished = true;
+            if let Some(socket) = &state.socket {
+                socket.finish_writing();
+            }
+            state.waiting.drain(..).for_each(Waker::wake);
+        }
+        Poll::Ready(state.finished)
+    }
+
     fn poll_until(&self, context: &mut Context<'_>, is_there: impl Fn(&State) -> bool) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.socket.is_none() || is_there(&state) {
+        if !state.is_open() || is_there(&state) {
             return Poll::Ready(());
         }
         state.wait(context);
@@ -223,75 +277,85 @@ impl Outbox {
 
     /// What it holds and has taken.
     pub fn level(&self) -> Level {
-        let state = self.state.lock();
-        Level {
-            frames: state.frames(),
-            bytes: state.bytes(),
-            taken_frames: state.taken_frames,
-            taken_bytes: state.taken_bytes,
-            progress: state.progress,
-        }
+        self.state.lock().level()
     }
 
     /// Writes what is queued, as far as the socket takes it at once. Never blocks; callable from any thread.
     pub fn flush(self: &Arc<Self>) {
-        let state = self.state.lock();
-        if state.busy || state.blocked || state.corked || state.bytes() == 0 {
-            return;
-        }
-        if let Outcome::Blocked = self.write(state) {
-            let outbox = Arc::clone(self);
-            self.runtime.spawn(async move { outbox.drain().await });
+        loop {
+            let state = self.state.lock();
+            if state.busy || state.blocked || state.corked || state.broken || state.bytes() == 0 {
+                return;
+            }
+            match self.write(state) {
+                Outcome::Replaced => {}
+                Outcome::Blocked => return self.spawn_drain(),
+                Outcome::Done | Outcome::Closed => return,
+            }
         }
     }
 
-    /// Writes until nothing is left, blocking the thread for at most `patience`. Says whether all was written.
-    pub fn flush_blocking(&self, patience: Duration) -> bool {
+    /// Writes until nothing is left, blocking the thread for at most `patience`. Says whether all was written; what
+    /// was not still goes out as the peer reads, as long as there is a runtime.
+    pub fn flush_blocking(self: &Arc<Self>, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
             let mut state = self.state.lock();
             let Some(socket) = state.socket.clone() else { return false };
+            if state.broken {
+                return false;
+            }
             if state.bytes() == 0 && !state.busy {
                 return true;
             }
-            let mut is_blocked = true;
-            if !state.busy {
+            let may_write = !state.busy && !state.corked;
+            if may_write {
                 state.blocked = false;
                 match self.write(state) {
                     Outcome::Done => return true,
                     Outcome::Closed => return false,
+                    Outcome::Replaced => continue,
                     Outcome::Blocked => {}
                 }
             } else {
                 drop(state);
-                is_blocked = false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                if may_write {
+                    self.spawn_drain();
+                }
                 return false;
             }
-            if !is_blocked || !socket.wait_writable(left.min(Duration::from_millis(100))) {
+            if !may_write || !socket.wait_writable(left.min(Duration::from_millis(100))) {
                 std::thread::sleep(Duration::from_micros(100).min(left));
             }
+        }
+    }
+
+    /// As [`flush_blocking`](Outbox::flush_blocking); then tells the peer that nothing more will come and waits for
+    /// it to close, for at most `linger`: a peer that cannot answer may not read on.
+    pub fn finish_blocking(self: &Arc<Self>, patience: Duration, linger: Duration) {
+        if !self.flush_blocking(patience) {
+            return;
+        }
+        let socket = self.state.lock().socket.clone();
+        if let (Some(socket), Poll::Ready(true)) = (socket, self.poll_finish(&mut Context::from_waker(Waker::noop()))) {
+            socket.wait_end(linger);
         }
     }
 
     /// Takes the connection away, shuts it down and drops what was queued; says what that was.
     pub fn close(&self) -> Level {
         let mut state = self.state.lock();
-        let level = Level {
-            frames: state.frames(),
-            bytes: state.bytes(),
-            taken_frames: state.taken_frames,
-            taken_bytes: state.taken_bytes,
-            progress: state.progress,
-        };
+        let level = state.level();
         if let Some(socket) = state.socket.take() {
             socket.shut_down();
         }
         let queue = std::mem::take(&mut state.queue);
-        // A writer that is busy just now puts an empty one back when it sees that the connection is gone.
+        // A writer that is busy just now has taken its part, and drops it when it sees that the connection is gone.
         let writing = std::mem::take(&mut state.writing);
+        state.in_flight = (0, 0);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop((queue, writing));
@@ -299,24 +363,30 @@ impl Outbox {
         level
     }
 
-    /// Waits for room and goes on writing until nothing is left.
+    fn spawn_drain(self: &Arc<Self>) {
+        let outbox = Arc::clone(self);
+        self.runtime.spawn(async move { outbox.drain().await });
+    }
+
+    /// Waits for room and goes on writing until nothing is left. More than one of these may be about: each goes on
+    /// only while its connection is the current one and blocked.
     async fn drain(self: Arc<Self>) {
         loop {
             let Some(socket) = self.state.lock().socket.clone() else { return };
-            if let Err(error) = socket.writable().await {
-                tracing::warn!(%error, "cannot wait for a socket to take more; closing the connection");
-                socket.shut_down();
-                return;
+            if socket.writable().await.is_err() {
+                // Out of descriptors, which is not this peer's fault: look again instead of being told.
+                tokio::time::sleep(RETRY).await;
             }
             let mut state = self.state.lock();
             // Somebody else may have taken over, or a new connection may be in place.
-            let same = state.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, &socket));
-            if !same || !state.blocked {
+            if !state.is_attached_to(&socket) || !state.blocked {
                 return;
             }
             state.blocked = false;
-            if !matches!(self.write(state), Outcome::Blocked) {
-                return;
+            match self.write(state) {
+                Outcome::Blocked => {}
+                Outcome::Replaced => return self.flush(),
+                Outcome::Done | Outcome::Closed => return,
             }
         }
     }
@@ -335,21 +405,21 @@ impl Outbox {
                 }
                 writing.swap(&mut state.queue);
             }
-            state.in_flight = (writing.frames_left(), writing.bytes_left());
+            let before = writing.bytes_left();
+            state.in_flight = (writing.frames_left(), before);
             drop(state);
             let mut outcome = Ok(true);
             while !writing.is_done() && matches!(outcome, Ok(true)) {
                 outcome = writing.write_once(&socket);
             }
             state = self.state.lock();
-            let same = state.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, &socket));
-            if !same {
+            state.in_flight = (0, 0);
+            if !state.is_attached_to(&socket) {
                 state.busy = false;
                 drop(state);
-                return Outcome::Closed;
+                return Outcome::Replaced;
             }
-            state.in_flight = (0, 0);
-            state.progress += 1;
+            state.progress += u64::from(writing.bytes_left() < before);
             state.writing = writing;
             self.wake_waiting(&mut state);
             match outcome {
@@ -357,9 +427,8 @@ impl Outbox {
                 Ok(false) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {
-                    // The reader of this connection sees the end and does the rest.
                     state.busy = false;
-                    socket.shut_down();
+                    self.give_up(state, &socket);
                     return Outcome::Closed;
                 }
             }
@@ -367,6 +436,16 @@ impl Outbox {
         state.busy = false;
         state.blocked = true;
         Outcome::Blocked
+    }
+
+    /// The connection is of no use any longer. Its reader sees the end and closes it, also one that does not read
+    /// because it waits for the peer to do so.
+    fn give_up(&self, mut state: MutexGuard<'_, State>, socket: &Socket) {
+        state.broken = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        socket.shut_down();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     fn wake_waiting(&self, state: &mut State) {

@@ -7,6 +7,10 @@ use super::socket::{Chunk, Readiness};
 use crate::Pool;
 use crate::wire::{Assembler, Event, Grammar, Violation};
 
+/// Descriptors that may wait for [`take_descriptors`](FrameReader::take_descriptors): a peer must not use up those of
+/// the process.
+const MAX_WAITING: usize = 64;
+
 /// An [`Assembler`] that is fed from a socket and takes its memory from a [`Pool`].
 #[derive(Debug)]
 pub struct FrameReader<G: Grammar> {
@@ -36,12 +40,18 @@ impl<G: Grammar> FrameReader<G> {
     /// Reads once.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// When the connection is gone, or more descriptors have come than any frame needs.
     pub fn read(&mut self, readiness: &mut Readiness<'_>) -> io::Result<Chunk> {
         let room = self.assembler.room(&mut self.pool);
         match &mut self.descriptors {
             None => readiness.read(room),
-            Some(descriptors) => readiness.read_with(room, descriptors),
+            Some(descriptors) => {
+                let chunk = readiness.read_with(room, descriptors)?;
+                if descriptors.len() > MAX_WAITING {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors pile up that no frame needs"));
+                }
+                Ok(chunk)
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -37,7 +37,7 @@ pub struct PeerIdentity {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Process, when it connected.
+    /// Process, when it connected; 0 if it is in a namespace that cannot be seen from here.
     pub pid: i32,
 }
 
@@ -197,11 +197,40 @@ impl Socket {
         let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Both);
     }
 
+    /// Tells the peer that nothing more will come; what it sends can still be read.
+    pub fn finish_writing(&self) {
+        let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Write);
+    }
+
+    /// Blocks the thread until the peer has closed or the time is over; what still comes is dropped.
+    pub fn wait_end(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut dropped = [0; 4096];
+        loop {
+            match rustix::net::recv(&self.descriptor, &mut dropped, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let Ok(timeout) = Timespec::try_from(left) else { return };
+                    let mut descriptors = [PollFd::new(self.descriptor.get_ref(), PollFlags::IN)];
+                    let _ = rustix::event::poll(&mut descriptors, Some(&timeout));
+                }
+                Err(_) => return,
+            }
+            if Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
     /// The peer's user, group and process (UNIX sockets only).
     pub fn identity(&self) -> Option<PeerIdentity> {
-        let credentials = rustix::net::sockopt::socket_peercred(&self.descriptor).ok()?;
-        let pid = rustix::process::Pid::as_raw(Some(credentials.pid));
-        Some(PeerIdentity { uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw(), pid })
+        // Not by rustix: its process id cannot be 0, which is what the kernel tells of a process that this one's
+        // namespace does not show, and of a TCP peer.
+        let credentials = nix::sys::socket::getsockopt(&self.descriptor, nix::sys::socket::sockopt::PeerCredentials);
+        let credentials = credentials.ok().filter(|credentials| credentials.uid() != u32::MAX)?;
+        Some(PeerIdentity { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
     }
 
     /// A descriptor of the peer's process. The kernel pins the peer's identity to the socket, so that this is right

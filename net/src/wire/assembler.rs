@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Violation;
+use super::{Limits, Violation};
 
 /// Memory for reading starts with this much ...
 const SMALL_BUFFER: usize = 64 << 10;
@@ -188,8 +188,11 @@ impl<G: Grammar> Assembler<G> {
             self.buffer.truncate(self.buffer.len() - self.start);
             self.start = 0;
         }
-        if self.buffer.capacity() < self.wanted {
-            let mut larger = memory.take_buffer(self.wanted);
+        // All of it is the head of one frame: its names are long, and there are limits to that too.
+        let head = if self.buffer.len() == self.buffer.capacity() { self.buffer.len() * 2 } else { 0 };
+        let wanted = self.wanted.max(head);
+        if self.buffer.capacity() < wanted {
+            let mut larger = memory.take_buffer(wanted);
             larger.extend_from_slice(&self.buffer);
             memory.give_back(std::mem::replace(&mut self.buffer, larger));
         }
@@ -202,7 +205,7 @@ impl<G: Grammar> Assembler<G> {
     /// When the peer's bytes are not the protocol; the assembler is of no use after that.
     pub fn next(&mut self, memory: &mut impl BodyMemory<G::Meta>) -> Result<Option<Event<'_, G>>, Violation> {
         if self.filling.is_some() {
-            return Ok(self.take_filled());
+            return Ok(self.take_filled(memory));
         }
         match self.grammar.parse(&self.buffer[self.start..], INLINE)? {
             Parsed::Incomplete => Ok(None),
@@ -230,12 +233,17 @@ impl<G: Grammar> Assembler<G> {
         }
     }
 
-    fn take_filled(&mut self) -> Option<Event<'_, G>> {
+    fn take_filled(&mut self, memory: &mut impl BodyMemory<G::Meta>) -> Option<Event<'_, G>> {
         let complete = self.filling.as_ref().is_some_and(|filling| filling.body.len() >= filling.length);
         let mut filling = if complete { self.filling.take()? } else { return None };
         // The memory may have had room for more than the payload: what follows it is the next frame.
-        self.buffer.extend_from_slice(&filling.body[filling.length..]);
-        filling.body.truncate(filling.length);
+        if filling.body.len() > filling.length {
+            if self.buffer.capacity() == 0 {
+                self.buffer = memory.take_buffer(self.wanted);
+            }
+            self.buffer.extend_from_slice(&filling.body[filling.length..]);
+            filling.body.truncate(filling.length);
+        }
         self.largest = self.largest.max(filling.length);
         let (first, second) = self.names.split_at(filling.first);
         Some(Received { meta: filling.meta, first, second, payload: ReceivedPayload::Owned(filling.body) })
@@ -275,33 +283,39 @@ fn announcement<'a, M: Copy>(filling: &Filling<M>, names: &'a [u8]) -> Received<
     Received { meta: filling.meta, first, second, payload: ReceivedPayload::Announced(filling.length) }
 }
 
-pub(super) mod find_name {
-    //! The NUL-ended names at the start of a body.
+/// What a header tells of the frame that it opens.
+pub(super) struct Announced<M> {
+    pub(super) meta: M,
+    /// Bytes of the header.
+    pub(super) header: usize,
+    /// Bytes that follow it.
+    pub(super) length: usize,
+    /// Names (0 to 2) at the start of these, each ended by a NUL.
+    pub(super) names: usize,
+}
 
-    use super::{Parsed, Range, Violation};
-    use crate::wire::Limits;
-
-    /// Finds `count` names (0 to 2) in `body`, of which `length` bytes will have arrived in the end, and builds what
-    /// was parsed. `header` bytes stand before the body. A name longer than any limit is cut one byte over it, so
-    /// that whoever checks it refuses it.
-    pub(crate) fn parsed<M>(
-        meta: M,
-        header: usize,
-        body: &[u8],
-        length: usize,
-        count: usize,
-        limits: &Limits,
-    ) -> Result<Parsed<M>, Violation> {
-        let longest = limits.max_path.max(limits.max_name) + 1;
+impl<M> Announced<M> {
+    /// Finds the names in `body`, the part of the frame behind the header that has arrived. In a frame of more than
+    /// `inline` bytes a name longer than any limit is cut one byte over it, so that whoever checks it refuses it:
+    /// however much has arrived, so that no split changes the outcome.
+    pub(super) fn parse(self, body: &[u8], inline: usize, limits: &Limits) -> Result<Parsed<M>, Violation> {
+        let Self { meta, header, length, names: count } = self;
+        let body = &body[..body.len().min(length)];
+        let is_whole = body.len() == length;
+        let is_short = header + length <= inline;
+        if is_short && !is_whole {
+            return Ok(Parsed::Incomplete);
+        }
+        let longest = if is_short { length } else { limits.max_path.max(limits.max_name) + 1 };
         let mut names: [Range<usize>; 2] = [0..0, 0..0];
         let mut at = 0;
         for name in names.iter_mut().take(count) {
             let rest = &body[at..];
-            let (end, next) = match rest.iter().position(|byte| *byte == 0) {
+            let (end, next) = match rest[..rest.len().min(longest)].iter().position(|byte| *byte == 0) {
                 Some(end) => (end, end + 1),
-                None if body.len() == length => return Err(Violation::MissingNul),
-                None if rest.len() < longest => return Ok(Parsed::Incomplete),
-                None => (longest, longest),
+                None if rest.len() >= longest && !is_short => (longest, longest),
+                None if is_whole => return Err(Violation::MissingNul),
+                None => return Ok(Parsed::Incomplete),
             };
             *name = header + at..header + at + end;
             at += next;
@@ -310,7 +324,7 @@ pub(super) mod find_name {
         if length - at > limit {
             return Err(Violation::PayloadTooLong { length: length - at, limit });
         }
-        if body.len() == length {
+        if is_whole {
             Ok(Parsed::Whole { meta, names, payload: header + at..header + length })
         } else {
             Ok(Parsed::Large { meta, names, start: header + at, length: length - at })

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::assembler::{Grammar, Parsed, find_name};
+use super::assembler::{Announced, Grammar, Parsed};
 use super::{BrokerHeader, FrameKind, Limits, ResultCode, Violation};
 
 /// The fixed part of a broker frame.
@@ -78,11 +78,7 @@ impl Grammar for BrokerFrames {
         if length > self.limits.max_body() {
             return Err(Violation::PayloadTooLong { length, limit: self.limits.max_payload });
         }
-        let whole = body.len() >= length;
-        if !whole && BrokerHeader::SIZE + length <= inline {
-            return Ok(Parsed::Incomplete);
-        }
-        find_name::parsed(meta, BrokerHeader::SIZE, &body[..length.min(body.len())], length, names, &self.limits)
+        Announced { meta, header: BrokerHeader::SIZE, length, names }.parse(body, inline, &self.limits)
     }
 }
 

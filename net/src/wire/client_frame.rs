@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::assembler::{Grammar, Parsed, find_name};
+use super::assembler::{Announced, Grammar, Parsed};
 use super::{ClientHeader, Limits, Operation, QoS, Violation};
 
 /// The fixed part of a client frame.
@@ -77,11 +77,7 @@ impl Grammar for ClientFrames {
                 (ClientFrame::Extra { op_id, code, qos }, 0)
             }
         };
-        let whole = body.len() >= length;
-        if !whole && ClientHeader::SIZE + length <= inline {
-            return Ok(Parsed::Incomplete);
-        }
-        find_name::parsed(meta, ClientHeader::SIZE, &body[..length.min(body.len())], length, names, &self.limits)
+        Announced { meta, header: ClientHeader::SIZE, length, names }.parse(body, inline, &self.limits)
     }
 }
 

@@ -1,0 +1,11 @@
+//! Sockets under all that can happen to them: slow readers, full outboxes, threads, ends, rivals for a path.
+
+mod bodies;
+mod descriptors;
+mod finish;
+mod listener;
+mod order;
+mod outbox;
+mod reading;
+mod reconnect;
+mod support;

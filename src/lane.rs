@@ -174,10 +174,13 @@ mod tests {
     use crate::broker::router::{Request, Router, Source};
     use crate::broker::touched::Touched;
 
+    /// Kind, sender, topic and payload of a frame.
+    type Taken = (FrameKind, String, Option<String>, Payload);
+
     /// A sink that is neither a socket nor a queue.
     #[derive(Default)]
     struct FakeSink {
-        taken: Mutex<Vec<(FrameKind, String, Option<String>, Payload)>>,
+        taken: Mutex<Vec<Taken>>,
         codes: Mutex<Vec<(u32, ResultCode)>>,
         last_token: Mutex<u64>,
         flushes: AtomicUsize,

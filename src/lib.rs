@@ -45,3 +45,8 @@ pub use payload::{Content, Payload};
 
 /// This crate's version, which brokers report as theirs.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -39,6 +39,7 @@ impl ClientName {
     }
 
     /// The text, shared.
+    #[cfg(feature = "broker")]
     pub(crate) fn shared(&self) -> &Arc<str> {
         &self.0
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{Cursor, Read};
 use std::ops::Deref;
 
+#[cfg(feature = "ipc")]
 use busway_net::link::Body;
 use bytes::Bytes;
 
@@ -61,6 +62,7 @@ impl Payload {
     }
 
     /// As a body that a socket's writer takes.
+    #[cfg(feature = "ipc")]
     pub(crate) fn body(&self) -> Body {
         Body::Bytes(self.bytes.clone())
     }

@@ -8,6 +8,7 @@ use busway_net::wire::Limits;
 
 use super::Broker;
 use super::registry::RegistryLimits;
+use crate::client::MAX_PAYLOAD;
 
 /// Options of a broker, from [`Broker::builder`].
 #[derive(Clone, Debug)]
@@ -70,9 +71,9 @@ impl Builder {
         self
     }
 
-    /// The longest payload (256 MiB).
+    /// The longest payload (256 MiB; at most 2 GiB).
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.limits.max_payload = bytes;
+        self.limits.max_payload = bytes.min(MAX_PAYLOAD);
         self
     }
 

@@ -3,7 +3,7 @@
 //! Plain synchronous code: nothing here awaits, and nothing needs a runtime.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use busway_net::Pool;
@@ -23,6 +23,8 @@ use crate::payload::Content;
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
     registry: RwLock<Registry>,
+    /// Set for good when the broker ends; changed under the registry's lock.
+    has_ended: AtomicBool,
     /// Changes with every registration, subscription and exclusion.
     epoch: AtomicU64,
     pub(crate) limits: Limits,
@@ -83,6 +85,7 @@ impl Router {
         debug_assert!(inserted.is_ok(), "an empty registry takes the broker");
         Self {
             registry: RwLock::new(registry),
+            has_ended: AtomicBool::new(false),
             epoch: AtomicU64::new(1),
             limits,
             registry_limits,
@@ -106,6 +109,9 @@ impl Router {
     pub(crate) fn register(&self, peer: &Arc<Peer>, touched: &mut Touched) -> Result<(), ResultCode> {
         let replaced = {
             let mut registry = self.registry.write();
+            if self.has_ended.load(Ordering::Relaxed) {
+                return Err(ResultCode::OTHER);
+            }
             let replaced = registry.insert(peer, &self.registry_limits)?;
             registry.subscribe(peer, control::WARN_TOPIC, &self.registry_limits)?;
             self.change();
@@ -208,11 +214,10 @@ impl Router {
         };
         let mut only = None;
         if request.operation == Operation::PublishFor {
-            let receiver = std::str::from_utf8(request.receiver).map_err(|_| Violation::NotUtf8)?;
-            if receiver.len() > self.limits.max_name {
+            if request.receiver.len() > self.limits.max_name {
                 return Ok(ResultCode::DATA);
             }
-            only = Some(receiver);
+            only = Some(std::str::from_utf8(request.receiver).map_err(|_| Violation::NotUtf8)?);
         }
         let (kind, topic) = match request.operation {
             Operation::Message => (FrameKind::Message, None),
@@ -293,11 +298,12 @@ impl Router {
     }
 
     fn resolve(&self, operation: Operation, address: &[u8]) -> Result<Route, Violation> {
-        let text = std::str::from_utf8(address).map_err(|_| Violation::NotUtf8)?;
         let separator = if matches!(operation, Operation::Message | Operation::Broadcast) { b'.' } else { b'/' };
+        // Its length first: one over the limit may have been cut amid a character.
         if self.limits.check_path(address, separator).is_err() {
             return Ok(Route::Refused(ResultCode::DATA));
         }
+        let text = std::str::from_utf8(address).map_err(|_| Violation::NotUtf8)?;
         let registry = self.registry.read();
         let mut peers = match operation {
             Operation::Message => registry.by_name(text).cloned().into_iter().collect(),
@@ -350,10 +356,13 @@ impl Router {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Ends every connection.
+    /// Ends every connection, and keeps handshakes that are under way from becoming one.
     pub(crate) fn end_all(&self) {
-        let peers: Vec<Arc<Peer>> =
-            self.with_registry(|registry| registry.peers().map(|(peer, _)| Arc::clone(peer)).collect());
+        let peers: Vec<Arc<Peer>> = {
+            let registry = self.registry.write();
+            self.has_ended.store(true, Ordering::Relaxed);
+            registry.peers().map(|(peer, _)| Arc::clone(peer)).collect()
+        };
         for peer in peers {
             peer.end();
         }

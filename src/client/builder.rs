@@ -11,6 +11,9 @@ use super::remote::Remote;
 use super::{Client, Link};
 use crate::names::ClientName;
 
+/// The length field of a frame has 32 bits, and the names go along.
+pub(crate) const MAX_PAYLOAD: usize = 2 << 30;
+
 /// When to try again after a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconnect {
@@ -80,9 +83,9 @@ impl Builder {
         self
     }
 
-    /// The longest payload that is sent or received (256 MiB).
+    /// The longest payload that is sent or received (256 MiB; at most 2 GiB).
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.limits.max_payload = bytes;
+        self.limits.max_payload = bytes.min(MAX_PAYLOAD);
         self
     }
 
@@ -106,5 +109,16 @@ impl Builder {
         let queue = ReceiveQueue::new(self.queue.frames, self.queue.bytes);
         let remote = Remote::connect(self, name.clone(), queue.clone()).await?;
         Ok(Client::new(name, queue, Link::Remote(remote)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_payload_outgrows_the_length_field() {
+        let builder = Client::builder("/run/bus.sock", "anna").max_payload(usize::MAX);
+        assert_eq!(builder.limits.max_payload, MAX_PAYLOAD);
     }
 }

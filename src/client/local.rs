@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::error::SendError;
 use super::operation::{Confirmation, Filters, Operation, answer_of};
 use super::queue::ReceiveQueue;
-use super::remote::check;
+use super::remote::{CLOSED, check};
 use super::{Client, ConnectionState, Link};
 use crate::broker::control;
 use crate::broker::peer::{Peer, Transport};
@@ -24,7 +24,7 @@ pub(crate) struct Local {
     router: Arc<Router>,
     party: Mutex<Party>,
     peer: Arc<Peer>,
-    state: watch::Sender<ConnectionState>,
+    state: Arc<watch::Sender<ConnectionState>>,
 }
 
 struct Party {
@@ -41,7 +41,8 @@ pub(crate) fn register(
     name: &ClientName,
     (frames, bytes): (usize, usize),
 ) -> Result<Client, ResultCode> {
-    let queue = ReceiveQueue::new(frames, bytes);
+    let state = Arc::new(watch::Sender::new(ConnectionState::Connected));
+    let queue = ReceiveQueue::of(Arc::clone(&state), frames, bytes);
     let id = router.next_id();
     let peer = Peer::new(id, name.clone(), (Transport::Internal, None), Box::new(QueueSink(queue.clone())));
     let mut touched = Touched::new(id);
@@ -51,23 +52,19 @@ pub(crate) fn register(
         router: Arc::clone(router),
         party: Mutex::new(Party { source: Source::new(Arc::clone(&peer)), touched }),
         peer,
-        state: watch::Sender::new(ConnectionState::Connected),
+        state,
     };
     Ok(Client::new(name.clone(), queue, Link::Local(Box::new(local))))
 }
 
 impl Local {
     pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
-        if self.peer.is_ended() {
-            self.state.send_if_modified(|state| {
-                let was_connected = *state == ConnectionState::Connected;
-                if was_connected {
-                    *state = ConnectionState::Closed { reason: "the broker has ended".into() };
-                }
-                was_connected
-            });
-        }
         self.state.subscribe()
+    }
+
+    /// There is nothing to write.
+    pub(super) fn flush(&self) -> Result<(), SendError> {
+        if self.peer.is_ended() { Err(SendError::Disconnected) } else { Ok(()) }
     }
 
     /// Routes a message, broadcast or publication, on this thread.
@@ -115,12 +112,12 @@ impl Local {
 
     /// Unregisters.
     pub(super) fn close(&self) {
+        ConnectionState::change(&self.state, ConnectionState::closed(CLOSED), || {});
         let mut party = self.party.lock();
         let Party { source, touched } = &mut *party;
         source.forget();
         self.router.unregister(&self.peer, touched);
         self.router.finish(touched);
-        self.state.send_replace(ConnectionState::Closed { reason: "closed by this client".into() });
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod filter_memory;
 mod handshake;
 #[cfg(feature = "broker")]
 pub(crate) mod local;
@@ -18,6 +19,8 @@ use busway_net::link::Endpoint;
 use busway_net::wire;
 use tokio::sync::watch;
 
+#[cfg(feature = "broker")]
+pub(crate) use builder::MAX_PAYLOAD;
 pub use builder::{Builder, Reconnect};
 pub use error::{ConnectError, SendError, TryError, TryErrorKind};
 pub use operation::{Confirmation, Filters, Operation};
@@ -65,6 +68,29 @@ pub enum ConnectionState {
         /// What happened, in words.
         reason: String,
     },
+}
+
+impl ConnectionState {
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+
+    /// Changes a state that is not final. Nobody sees the state while `meanwhile` runs.
+    fn change(state: &watch::Sender<Self>, new: Self, meanwhile: impl FnOnce()) {
+        state.send_if_modified(|state| {
+            meanwhile();
+            let is_open = !state.is_closed();
+            if is_open {
+                *state = new;
+            }
+            is_open
+        });
+    }
+
+    /// The final one.
+    fn closed(reason: &str) -> Self {
+        Self::Closed { reason: reason.to_owned() }
+    }
 }
 
 impl Client {
@@ -181,7 +207,7 @@ impl Client {
         match &self.inner.link {
             Link::Remote(remote) => remote.flush().await,
             #[cfg(feature = "broker")]
-            Link::Local(_) => Ok(()),
+            Link::Local(local) => local.flush(),
         }
     }
 

@@ -94,12 +94,14 @@ pub struct Filters<'a> {
     pub(super) operation: wire::Operation,
     pub(super) qos: QoS,
     pub(super) filters: Vec<&'a str>,
+    /// Those that changed what is restored after a reconnection.
+    pub(super) changed: Vec<&'a str>,
     confirmation: Option<Confirmation>,
 }
 
 impl<'a> Filters<'a> {
     pub(super) fn new(client: &'a Client, operation: wire::Operation, filters: Vec<&'a str>) -> Self {
-        Self { client, operation, qos: QoS::Processed, filters, confirmation: None }
+        Self { client, operation, qos: QoS::Processed, filters, changed: Vec::new(), confirmation: None }
     }
 
     /// Confirmation and urgency ([`QoS::Processed`] by default).
@@ -127,8 +129,8 @@ impl Future for Filters<'_> {
         loop {
             if let Some(confirmation) = &mut self.confirmation {
                 let answer = ready!(Pin::new(confirmation).poll(context));
-                if let Link::Remote(remote) = &self.client.inner.link {
-                    remote.remember(self.operation, &self.filters, &answer);
+                if let (Link::Remote(remote), Err(_)) = (&self.client.inner.link, &answer) {
+                    remote.undo(&self);
                 }
                 return Poll::Ready(answer);
             }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+#[cfg(feature = "broker")]
+use tokio::sync::watch;
 
+#[cfg(feature = "broker")]
+use super::ConnectionState;
 use crate::frame::Frame;
 
 /// A bounded queue, filled by the connection and shared by all clones of a client.
@@ -20,6 +24,9 @@ struct Shared {
     arrived: Notify,
     frames: usize,
     bytes: usize,
+    /// The state of an in-process client, whose connection this queue is.
+    #[cfg(feature = "broker")]
+    connection: Option<Arc<watch::Sender<ConnectionState>>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,9 +51,28 @@ pub(crate) struct QueueLevel {
 }
 
 impl ReceiveQueue {
-    /// A queue that takes frames while it holds fewer than `frames` and less than `bytes` of payload.
+    /// A queue that takes frames while it holds fewer than `frames` and less than `bytes` of payload. An empty one
+    /// takes any frame.
     pub(crate) fn new(frames: usize, bytes: usize) -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default(), arrived: Notify::new(), frames, bytes }) }
+        let shared = Shared {
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            frames: frames.max(1),
+            bytes: bytes.max(1),
+            #[cfg(feature = "broker")]
+            connection: None,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// As [`new`](ReceiveQueue::new); its end is the end of this connection.
+    #[cfg(feature = "broker")]
+    pub(crate) fn of(connection: Arc<watch::Sender<ConnectionState>>, frames: usize, bytes: usize) -> Self {
+        let mut queue = Self::new(frames, bytes);
+        if let Some(shared) = Arc::get_mut(&mut queue.shared) {
+            shared.connection = Some(connection);
+        }
+        queue
     }
 
     /// Adds what one read brought. What does not fit is dropped, newest first, and counted.
@@ -111,6 +137,10 @@ impl ReceiveQueue {
 
     /// No more frames will come; what is there can still be received.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "broker")]
+        if let Some(connection) = &self.shared.connection {
+            ConnectionState::change(connection, ConnectionState::closed("the broker ended the connection"), || {});
+        }
         self.shared.state.lock().closed = true;
         self.shared.arrived.notify_waiters();
         self.shared.arrived.notify_one();

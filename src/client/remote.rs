@@ -1,22 +1,22 @@
 //! A connection over a socket.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use busway_net::Pool;
 use busway_net::link::{Batch, Chunk, Outbox, Refused, Socket, Touch};
 use busway_net::wire::{self, CLIENT_PING, QoS, encode_client_head, encode_topics_head};
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::ConnectionState;
-use super::builder::Builder;
+use super::builder::{Builder, Reconnect};
 use super::error::{ConnectError, SendError};
+use super::filter_memory::FilterMemory;
 use super::handshake;
 use super::operation::{Confirmation, Filters, Operation};
 use super::pending::Pending;
@@ -31,16 +31,23 @@ const COPY_MAX: usize = 4 << 10;
 const WRITE_AT: usize = 32 << 10;
 /// Bytes after which the reader lets others have their turn.
 const TURN: usize = 256 << 10;
-/// How long a dropped client may block its thread, or the end of its runtime, to write what it had accepted.
+/// How long a dropped client may block its thread, or the end of its runtime, to write what it had accepted ...
 const LAST_WRITE: Duration = Duration::from_secs(5);
-/// Topics of one frame when subscriptions are restored.
-const RESTORED_TOPICS: usize = 256;
+/// ... and then to let the broker read it.
+const LINGER: Duration = Duration::from_secs(1);
+/// Looks at late confirmations within the time that each may take.
+const LOOKS: u32 = 4;
+/// What keeps a connection alive, and looks at late confirmations, does not do it more often than this.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+/// The reason of an end that the application wanted.
+pub(super) const CLOSED: &str = "closed by this client";
 
 /// The shared part of a client that is connected by a socket.
 #[derive(Debug)]
 pub(crate) struct Remote {
     options: Builder,
     name: ClientName,
+    runtime: Handle,
     outbox: Arc<Outbox>,
     pending: Pending,
     queue: ReceiveQueue,
@@ -52,14 +59,9 @@ pub(crate) struct Remote {
     /// Ends the attempts to reconnect.
     closed: Notify,
     state: watch::Sender<ConnectionState>,
-    filters: Mutex<FilterMemory>,
-}
-
-/// What is restored after a reconnection.
-#[derive(Debug, Default)]
-struct FilterMemory {
-    subscribed: BTreeSet<String>,
-    excluded: BTreeSet<String>,
+    /// How often a connection was lost.
+    losses: AtomicU64,
+    filters: FilterMemory,
 }
 
 impl Remote {
@@ -71,11 +73,13 @@ impl Remote {
         let pool = Pool::default();
         let (socket, reader) =
             handshake::connect(&options.endpoint, &name, options.limits, options.timeout, &pool).await?;
-        let outbox = Arc::new(Outbox::new(options.outbox, Handle::current()));
+        let runtime = Handle::current();
+        let outbox = Arc::new(Outbox::new(options.outbox, runtime.clone()));
         outbox.attach(Arc::clone(&socket), &[], false);
         let remote = Arc::new(Self {
             options,
             name,
+            runtime,
             outbox,
             pending: Pending::default(),
             queue,
@@ -85,7 +89,8 @@ impl Remote {
             closing: AtomicBool::new(false),
             closed: Notify::new(),
             state: watch::Sender::new(ConnectionState::Connected),
-            filters: Mutex::default(),
+            losses: AtomicU64::new(0),
+            filters: FilterMemory::default(),
         });
         tokio::spawn(Arc::clone(&remote).drive(socket, Receiver::new(reader)));
         tokio::spawn(Arc::clone(&remote).keep());
@@ -133,6 +138,10 @@ impl Remote {
             let op_id = self.op_id(filters.qos, &mut answer);
             let topics = filters.filters.iter().copied();
             encode_topics_head(batch.inline(), op_id, (filters.operation, filters.qos), topics);
+            if self.options.reconnect.is_some() {
+                // Under the outbox's lock: what this connection was not told, the next one is.
+                filters.changed = self.filters.apply(filters.operation, &filters.filters);
+            }
         });
         self.accepted(ready!(offered), filters.qos, answer)
     }
@@ -163,64 +172,73 @@ impl Remote {
         Poll::Ready(Ok(answer.map_or_else(|| Confirmation::known(Ok(())), Confirmation::coming)))
     }
 
-    /// Notes what a change of filters came to, for the next connection.
-    pub(super) fn remember(&self, operation: wire::Operation, filters: &[&str], answer: &Result<(), SendError>) {
-        if self.options.reconnect.is_none() || answer.is_err() {
-            return;
-        }
-        let mut memory = self.filters.lock();
-        for filter in filters {
-            match operation {
-                wire::Operation::Subscribe => drop(memory.subscribed.insert((*filter).to_owned())),
-                wire::Operation::Unsubscribe => drop(memory.subscribed.remove(*filter)),
-                wire::Operation::Exclude => drop(memory.excluded.insert((*filter).to_owned())),
-                _ => drop(memory.excluded.remove(*filter)),
-            }
-        }
+    /// The broker did not do it.
+    pub(super) fn undo(&self, filters: &Filters<'_>) {
+        self.filters.undo(filters.operation, &filters.changed);
     }
 
     pub(super) async fn flush(&self) -> Result<(), SendError> {
+        let losses = self.losses.load(Ordering::Acquire);
         self.outbox.flush();
-        poll_fn(|context| self.outbox.poll_empty(context)).await;
-        if *self.state.borrow() == ConnectionState::Connected { Ok(()) } else { Err(SendError::Disconnected) }
+        let is_written = poll_fn(|context| self.outbox.poll_written(context)).await;
+        // A new connection that has everything says nothing of what was lost with the old one.
+        if is_written && self.losses.load(Ordering::Acquire) == losses { Ok(()) } else { Err(SendError::Disconnected) }
     }
 
     pub(super) async fn close(&self) {
         self.closing.store(true, Ordering::Release);
         self.outbox.flush();
-        let _ = tokio::time::timeout(self.options.timeout, poll_fn(|context| self.outbox.poll_empty(context))).await;
-        self.end("closed by this client");
+        let _ = tokio::time::timeout(self.options.timeout, self.wind_up()).await;
+        self.end(CLOSED);
     }
 
     /// The last clone is gone: what was accepted is written, without anybody waiting for it if possible.
     pub(super) fn abandon(remote: &Arc<Self>) {
-        if remote.closing.swap(true, Ordering::AcqRel)
-            && matches!(*remote.state.borrow(), ConnectionState::Closed { .. })
-        {
+        remote.closing.store(true, Ordering::Release);
+        if remote.is_closed() {
             return;
         }
         remote.outbox.flush();
-        let last = LastWrite(Arc::clone(remote));
-        if remote.outbox.level().bytes == 0 {
-            return;
+        if Handle::try_current().is_err() {
+            // Nobody knows whether the runtime runs again before the program ends.
+            remote.outbox.flush_blocking(LAST_WRITE);
         }
-        if let Ok(runtime) = Handle::try_current() {
-            // When the runtime ends before the task does, dropping the task writes what is left.
-            runtime.spawn(async move {
-                let outbox = &last.0.outbox;
-                let _ = tokio::time::timeout(LAST_WRITE, poll_fn(|context| outbox.poll_empty(context))).await;
-            });
+        // When the runtime ends before the task does, or has ended, dropping the task writes what is left.
+        let last = LastWrite(Arc::clone(remote));
+        remote.runtime.spawn(async move {
+            let _ = tokio::time::timeout(LAST_WRITE, last.0.wind_up()).await;
+            last.0.end(CLOSED);
+        });
+    }
+
+    /// Writes what was accepted, and reads on until the broker has closed its end: who closes with confirmations or
+    /// frames on their way makes the other end's writing fail, and some then do not read on.
+    async fn wind_up(&self) {
+        if poll_fn(|context| self.outbox.poll_finish(context)).await {
+            let _ = self.state.subscribe().wait_for(ConnectionState::is_closed).await;
         }
     }
 
     /// Ends the connection for good.
     fn end(&self, reason: &str) {
-        self.outbox.close();
-        self.pending.fail();
+        self.lose(ConnectionState::closed(reason));
         self.queue.close();
-        self.state.send_replace(ConnectionState::Closed { reason: reason.to_owned() });
         self.queued.notify_one();
         self.closed.notify_one();
+    }
+
+    /// The connection is gone: so is what waited to be written or confirmed.
+    fn lose(&self, state: ConnectionState) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        // Whoever learns of it by an operation finds it in the state, and the other way round.
+        ConnectionState::change(&self.state, state, || {
+            self.outbox.close();
+        });
+        self.pending.fail();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.borrow().is_closed()
     }
 
     fn is_closing(&self) -> bool {
@@ -231,53 +249,42 @@ impl Remote {
     async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver) {
         loop {
             let reason = self.receive(&socket, &mut receiver).await;
-            self.outbox.close();
-            self.pending.fail();
-            let Some(reconnect) = self.options.reconnect.filter(|_| !self.is_closing()) else {
-                self.end(&reason);
-                return;
+            if self.is_closing() {
+                return self.end(CLOSED);
+            }
+            let Some(reconnect) = self.options.reconnect else {
+                return self.end(&reason);
             };
             tracing::info!(client = %self.name, "connection lost: {reason}; connecting again");
-            self.state.send_replace(ConnectionState::Disconnected { reason });
-            let mut delay = reconnect.first_delay;
-            loop {
-                tokio::select! {
-                    () = self.closed.notified() => return,
-                    () = tokio::time::sleep(delay) => {}
-                }
-                if self.is_closing() {
-                    self.end("closed by this client");
-                    return;
-                }
-                let Builder { endpoint, limits, timeout, .. } = &self.options;
-                match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
-                    Ok((new_socket, reader)) => {
-                        socket = new_socket;
-                        receiver = Receiver::new(reader);
-                        break;
-                    }
-                    Err(error) => tracing::debug!(client = %self.name, "not connected again: {error}"),
-                }
-                delay = (delay * 2).min(reconnect.max_delay);
+            self.lose(ConnectionState::Disconnected { reason });
+            let connected = tokio::select! {
+                () = self.closed.notified() => return,
+                connected = self.connect_again(reconnect) => connected,
+            };
+            socket = connected.0;
+            receiver = Receiver::new(connected.1);
+            self.outbox.attach(Arc::clone(&socket), &self.filters.frames(), false);
+            if self.is_closing() {
+                // It may have found nothing to close.
+                return self.end(CLOSED);
             }
-            self.outbox.attach(Arc::clone(&socket), &self.restored_filters(), false);
             self.outbox.flush();
-            self.state.send_replace(ConnectionState::Connected);
+            ConnectionState::change(&self.state, ConnectionState::Connected, || {});
         }
     }
 
-    /// Subscriptions and exclusions as frames, exclusions first: nothing that is excluded may slip through.
-    fn restored_filters(&self) -> Vec<u8> {
-        let memory = self.filters.lock();
-        let mut frames = Vec::new();
-        let lists = [(wire::Operation::Exclude, &memory.excluded), (wire::Operation::Subscribe, &memory.subscribed)];
-        for (operation, filters) in lists {
-            let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-            for topics in filters.chunks(RESTORED_TOPICS) {
-                encode_topics_head(&mut frames, 0, (operation, QoS::No), topics.iter().copied());
+    /// Tries until it succeeds.
+    async fn connect_again(&self, reconnect: Reconnect) -> (Arc<Socket>, handshake::Reader) {
+        let mut delay = reconnect.first_delay.max(MIN_INTERVAL);
+        loop {
+            tokio::time::sleep(delay).await;
+            let Builder { endpoint, limits, timeout, .. } = &self.options;
+            match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
+                Ok(connected) => return connected,
+                Err(error) => tracing::debug!(client = %self.name, "not connected again: {error}"),
             }
+            delay = (delay * 2).min(reconnect.max_delay).max(MIN_INTERVAL);
         }
-        frames
     }
 
     /// Hands on what arrives until the connection ends; says why it did.
@@ -326,33 +333,38 @@ impl Remote {
 
     /// Flushes what callers leave behind, keeps the connection alive, gives up on late confirmations.
     async fn keep(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.options.keep_alive);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let mut pings = every(self.options.keep_alive);
+        let mut looks = every(self.options.timeout / LOOKS);
+        while !self.is_closed() {
             tokio::select! {
-                () = self.queued.notified() => self.outbox.flush(),
-                _ = ticks.tick() => {
-                    self.pending.expire(self.options.timeout);
+                () = self.queued.notified() => {}
+                _ = looks.tick() => self.pending.expire(self.options.timeout),
+                _ = pings.tick() => {
                     if self.outbox.level().bytes == 0 {
                         let _ = self.outbox.offer(0, |batch| batch.inline().extend_from_slice(&CLIENT_PING));
                     }
-                    self.outbox.flush();
                 }
             }
-            if matches!(*self.state.borrow(), ConnectionState::Closed { .. }) {
-                return;
-            }
+            self.outbox.flush();
         }
     }
 }
 
-/// Writes what is left and ends the connection when it is dropped.
+fn every(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval.max(MIN_INTERVAL));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Writes what is left and ends the connection when it is dropped before its task has done that.
 struct LastWrite(Arc<Remote>);
 
 impl Drop for LastWrite {
     fn drop(&mut self) {
-        self.0.outbox.flush_blocking(LAST_WRITE);
-        self.0.end("dropped by the application");
+        if !self.0.is_closed() {
+            self.0.outbox.finish_blocking(LAST_WRITE, LINGER);
+            self.0.end(CLOSED);
+        }
     }
 }
 

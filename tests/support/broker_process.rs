@@ -1,7 +1,10 @@
 //! A running broker with a socket and a port of its own.
 
 use std::fs::{self, OpenOptions};
+use std::io::Read;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -13,13 +16,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::outcome::wait;
 use super::stream::Stream;
 use super::{
-    Call, Delivery, Kind, Request, Setup, TemporaryDirectory, Transport, WATCHDOG, WirePeer, code, eventually,
+    Call, Delivery, GREETING, Kind, Request, Setup, TemporaryDirectory, Transport, WATCHDOG, WirePeer, code, eventually,
 };
 
 pub(crate) struct BrokerProcess {
     setup: Setup,
     directory: TemporaryDirectory,
-    port: u16,
+    port: Port,
     options: Vec<String>,
     child: Child,
 }
@@ -34,13 +37,13 @@ impl BrokerProcess {
         }
         for _ in 0..10 {
             let directory = TemporaryDirectory::new();
-            let port = free_port();
-            let child = spawn(setup, &directory, port, &options);
+            let port = Port::free();
+            let child = spawn(setup, &directory, port.number, &options);
             let mut broker = Self { setup, directory, port, options: options.clone(), child };
             match broker.wait_until_it_accepts() {
                 Ok(()) => return broker,
                 // Somebody else took the port between our look and the broker's.
-                Err(log) if log.contains("in use") => {}
+                Err(log) if log.contains("in use") || log.contains("taken") => {}
                 Err(log) => panic!("{setup}: the broker ended before it accepted:\n{log}"),
             }
         }
@@ -49,7 +52,7 @@ impl BrokerProcess {
 
     /// Starts again after an end, on the same path and port.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.setup, &self.directory, self.port, &self.options);
+        self.child = spawn(self.setup, &self.directory, self.port.number, &self.options);
         if let Err(log) = self.wait_until_it_accepts() {
             panic!("{}: the broker did not start again:\n{log}", self.setup);
         }
@@ -68,10 +71,11 @@ impl BrokerProcess {
     }
 
     fn accepts(&self) -> bool {
-        [Stream::unix(&self.socket()), Stream::tcp(self.port)].into_iter().all(|stream| {
-            stream.is_ok_and(|stream| {
-                WirePeer::new(stream).expect_greeting();
-                true
+        [Stream::unix(&self.socket()), Stream::tcp(self.port.number)].into_iter().all(|stream| {
+            stream.is_ok_and(|mut stream| {
+                let mut greeting = [0; 3];
+                // A broker that found its port taken goes with its first connections.
+                stream.read_exact(&mut greeting).is_ok() && greeting == GREETING
             })
         })
     }
@@ -83,7 +87,7 @@ impl BrokerProcess {
     pub(crate) fn connect(&self) -> WirePeer {
         let stream = match self.setup.transport {
             Transport::Unix => Stream::unix(&self.socket()),
-            Transport::Tcp => Stream::tcp(self.port),
+            Transport::Tcp => Stream::tcp(self.port.number),
         };
         WirePeer::new(stream.expect("the broker accepts"))
     }
@@ -156,7 +160,7 @@ impl BrokerProcess {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -228,18 +232,31 @@ fn spawn(setup: Setup, directory: &TemporaryDirectory, port: u16, options: &[Str
         .expect("the broker can be started")
 }
 
-/// A port nobody listens on, below those which the system hands out to clients, so that no peer of another test sits on it.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 10_000;
-    const COUNT: u16 = 20_000;
-    let start = u16::try_from(process::id() % u32::from(COUNT)).expect("less than the count");
-    for _ in 0..COUNT {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-        let port = FIRST + (start + step) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+/// A port that is this test's alone for as long as it is held.
+struct Port {
+    number: u16,
+    /// A name without a file, which the system gives to one process at a time: other suites run on the same machine.
+    _claim: UnixListener,
+}
+
+impl Port {
+    /// A port nobody listens on, below those which the system hands out to clients, so that no peer of another test
+    /// sits on it.
+    fn free() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        const FIRST: u16 = 10_000;
+        const COUNT: u16 = 20_000;
+        let start = u16::try_from(process::id() % u32::from(COUNT)).expect("less than the count");
+        for _ in 0..COUNT {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+            let number = FIRST + (start + step) % COUNT;
+            let name = SocketAddr::from_abstract_name(format!("busway test port {number}")).expect("a legal name");
+            if let Ok(claim) = UnixListener::bind_addr(&name)
+                && TcpListener::bind(("127.0.0.1", number)).is_ok()
+            {
+                return Self { number, _claim: claim };
+            }
         }
+        panic!("every port is taken");
     }
-    panic!("every port is taken");
 }

@@ -22,6 +22,8 @@ pub(crate) use promises::promises;
 pub(crate) use request::{Request, operation};
 pub(crate) use rpc::{Call, CallError, fields, number, parameters, text, unpack};
 pub(crate) use setup::{Flavor, Setup, Transport};
+#[allow(unused_imports, reason = "for suites that bring a broker of their own")]
+pub(crate) use stream::Stream;
 pub(crate) use temporary_directory::TemporaryDirectory;
 pub(crate) use watchdog::{WATCHDOG, eventually};
 

@@ -10,7 +10,8 @@ use crate::options::Options;
 pub(crate) async fn connect(options: &Options) -> Result<Client, Failure> {
     let name = options.name.clone().unwrap_or_else(default_name);
     let attempt = |endpoint: Endpoint| Client::builder(endpoint, &name).timeout(options.timeout).connect();
-    if let Some(endpoint) = &options.connect {
+    // A variable of the environment that is set to nothing says nothing.
+    if let Some(endpoint) = options.connect.as_deref().filter(|endpoint| !endpoint.is_empty()) {
         return Ok(attempt(endpoint.into()).await?);
     }
     let mut tried = Vec::new();

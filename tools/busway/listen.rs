@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::connection::connect;
 use crate::failure::Failure;
 use crate::options::{Listen, Options};
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::payload;
 
 pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
@@ -26,6 +26,7 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
     let mut terminate = signal(SignalKind::terminate())?;
     let printed = tokio::select! {
         printed = print_frames(&client, command.count, output) => printed,
+        () = output::reader_gone() => Err(Failure::ClosedPipe),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };

@@ -1,8 +1,12 @@
 //! Standard output: text for people, or one JSON object a line.
 
+use std::future::pending;
 use std::io::{self, BufWriter, Stdout, Write};
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde_json::Value;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::failure::Failure;
 
@@ -39,4 +43,21 @@ impl Output {
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.stdout.flush()?)
     }
+}
+
+/// Ends when the reader of a pipe has gone, also while there is nothing to write: `listen | head -1` need not wait for
+/// a second frame.
+pub(crate) async fn reader_gone() {
+    // A file cannot be watched, and has no reader either.
+    if let Ok(stdout) = watch()
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    pending::<()>().await;
+}
+
+#[allow(deprecated, reason = "deprecated for sources that may change their descriptor: an `OwnedFd` cannot")]
+fn watch() -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(io::stdout().as_fd().try_clone_to_owned()?, Interest::ERROR)
 }

@@ -93,12 +93,11 @@ async fn end(broker: Broker) {
 
 /// A broker with many clients needs more descriptors than most systems give at first; each client costs one.
 fn raise_descriptor_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        if soft < hard {
-            if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-                tracing::warn!("the limit of {soft} descriptors stays: {error}");
-            }
-        }
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!("the limit of {soft} descriptors stays: {error}");
     }
 }
 

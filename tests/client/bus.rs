@@ -1,0 +1,168 @@
+//! Where the clients of a promise meet: a broker of either flavour behind a socket, or one in this process.
+
+use std::{fmt, fs};
+
+use busway::broker::{Broker, RegisterError};
+use busway::client::{Builder, ConnectError};
+use busway::{Client, Endpoint, QoS, ResultCode};
+use rustix::process::Signal;
+
+use crate::expectations::{NOT_REGISTERED, until};
+use crate::support::{BrokerProcess, Flavor, Setup, Transport};
+
+/// One column of the table of promises.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Socket(Setup),
+    InProcess,
+}
+
+impl Place {
+    pub(crate) const BUSWAY_UNIX: Self = Self::Socket(Setup { flavor: Flavor::Busway, transport: Transport::Unix });
+    pub(crate) const BUSWAY_TCP: Self = Self::Socket(Setup { flavor: Flavor::Busway, transport: Transport::Tcp });
+    pub(crate) const REFERENCE_UNIX: Self =
+        Self::Socket(Setup { flavor: Flavor::Reference, transport: Transport::Unix });
+    pub(crate) const REFERENCE_TCP: Self = Self::Socket(Setup { flavor: Flavor::Reference, transport: Transport::Tcp });
+
+    /// A bus with nothing special about it.
+    pub(crate) async fn open(self) -> Bus {
+        match self {
+            Self::Socket(setup) => Bus::Process(setup.start(), setup.transport),
+            Self::InProcess => {
+                Bus::Embedded(Broker::builder().start().await.expect("nothing to bind, nothing to fail"))
+            }
+        }
+    }
+
+    /// A broker behind a socket, with options.
+    pub(crate) fn start_with(self, options: &[&str]) -> Bus {
+        match self {
+            Self::Socket(setup) => Bus::Process(setup.start_with(options), setup.transport),
+            Self::InProcess => panic!("a promise about options is one about processes"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(setup) => setup.fmt(formatter),
+            Self::InProcess => formatter.write_str("in process"),
+        }
+    }
+}
+
+/// A running broker.
+pub(crate) enum Bus {
+    Process(BrokerProcess, Transport),
+    Embedded(Broker),
+}
+
+impl Bus {
+    /// A client, connected or in process.
+    pub(crate) async fn client(&self, name: &str) -> Client {
+        match self {
+            Self::Process(..) => self.builder(name).connect().await.unwrap_or_else(|error| panic!("{name}: {error}")),
+            Self::Embedded(broker) => broker.client(name).unwrap_or_else(|error| panic!("{name}: {error}")),
+        }
+    }
+
+    /// A client that has subscribed.
+    pub(crate) async fn subscriber(&self, name: &str, topics: &[&str]) -> Client {
+        let client = self.client(name).await;
+        client.subscribe(topics).await.expect("the broker takes subscriptions");
+        client
+    }
+
+    /// A client under a name that another has given up, or is about to.
+    pub(crate) async fn successor(&self, name: &str) -> Client {
+        loop {
+            match self.attempt(name).await {
+                Ok(client) => return client,
+                Err(code) => assert_eq!(code, ResultCode::BUSY, "why {name} was refused"),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A client, or the code with which the broker refused.
+    pub(crate) async fn attempt(&self, name: &str) -> Result<Client, ResultCode> {
+        match self {
+            Self::Process(..) => match self.builder(name).connect().await {
+                Ok(client) => Ok(client),
+                Err(ConnectError::Refused { code, .. }) => Err(code),
+                Err(error) => panic!("{name}: {error}"),
+            },
+            Self::Embedded(broker) => match broker.client(name) {
+                Ok(client) => Ok(client),
+                Err(RegisterError::Refused { code, .. }) => Err(code),
+                Err(error) => panic!("{name}: {error}"),
+            },
+        }
+    }
+
+    /// Waits until nobody has that name any more.
+    pub(crate) async fn wait_until_gone(&self, name: &str) {
+        let observer = self.successor("observer of the departed").await;
+        while observer.send(name, "").qos(QoS::Processed).await != NOT_REGISTERED {
+            tokio::task::yield_now().await;
+        }
+        observer.close().await;
+    }
+
+    /// Options of a connection to this broker.
+    pub(crate) fn builder(&self, name: &str) -> Builder {
+        Client::builder(self.endpoint(), name)
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Process(broker, Transport::Unix) => broker.socket().into(),
+            Self::Process(broker, Transport::Tcp) => Endpoint::from(format!("127.0.0.1:{}", broker.port())),
+            Self::Embedded(_) => panic!("a broker without endpoints has none to connect to"),
+        }
+    }
+
+    /// The broker's process.
+    pub(crate) fn process(&self) -> &BrokerProcess {
+        match self {
+            Self::Process(broker, _) => broker,
+            Self::Embedded(_) => panic!("an embedded broker has no process of its own"),
+        }
+    }
+
+    pub(crate) fn process_mut(&mut self) -> &mut BrokerProcess {
+        match self {
+            Self::Process(broker, _) => broker,
+            Self::Embedded(_) => panic!("an embedded broker has no process of its own"),
+        }
+    }
+
+    /// The end without a farewell.
+    pub(crate) fn kill(&mut self) {
+        let process = self.process_mut();
+        process.signal(Signal::KILL);
+        process.wait();
+    }
+
+    /// From now on the broker does nothing at all, and ends nothing either.
+    pub(crate) async fn freeze(&self) {
+        let process = self.process();
+        process.signal(Signal::STOP);
+        // The threads of a process stop one after the other.
+        let tasks = format!("/proc/{}/task", process.id());
+        until(|| {
+            let tasks = fs::read_dir(&tasks).expect("the broker is there");
+            tasks.flatten().all(|task| {
+                let status = fs::read_to_string(task.path().join("stat"));
+                // A thread that has just ended does nothing either.
+                status.is_ok_and(|status| status.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
+            })
+        })
+        .await;
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process().signal(Signal::CONT);
+    }
+}

@@ -1,0 +1,141 @@
+//! The broker goes, or whoever reads the output does.
+
+use std::fs::OpenOptions;
+
+use rustix::process::Signal;
+
+use crate::program::{Busway, Running};
+use crate::support::{BrokerProcess, Request, Setup, eventually, promises};
+
+promises! {
+    everywhere {
+        a_broker_that_is_killed_ends_a_listener_with_a_message
+        a_broker_that_ends_ends_a_listener_with_a_message
+        what_came_before_the_end_is_printed
+        a_reader_that_has_had_enough_ends_a_listener_quietly
+        a_reader_that_leaves_while_nothing_comes_ends_a_listener_quietly
+        a_reader_that_has_gone_already_is_no_error
+        an_output_that_takes_nothing_is_an_error
+        nobody_who_reads_the_messages_is_no_reason_to_panic
+        a_broker_that_does_not_answer_is_given_up
+    }
+}
+
+fn listen(setup: &Setup, broker: &BrokerProcess) -> Running {
+    Busway::on(setup, broker, &["-n", "ear", "--json", "listen", "-t", "light"]).start().listening("ear")
+}
+
+fn a_broker_that_is_killed_ends_a_listener_with_a_message(setup: &Setup) {
+    let mut broker = setup.start();
+    let listener = listen(setup, &broker);
+    broker.signal(Signal::KILL);
+    broker.wait();
+    expect_loss(listener);
+}
+
+fn a_broker_that_ends_ends_a_listener_with_a_message(setup: &Setup) {
+    let mut broker = setup.start();
+    let listener = listen(setup, &broker);
+    broker.signal(Signal::TERM);
+    broker.wait();
+    let remarks = listener.finish();
+    assert_eq!(remarks.code, 3, "{remarks:?}");
+    assert!(remarks.stderr.lines().any(|line| line.starts_with("busway: ")), "{remarks:?}");
+    assert!(remarks.stdout.contains(".broker/warn"), "the farewell comes first: {remarks:?}");
+}
+
+/// Exit code 3 and one message.
+fn expect_loss(listener: Running) {
+    let finished = listener.finish();
+    assert_eq!(finished.code, 3, "{finished:?}");
+    let messages: Vec<&str> = finished.stderr.lines().filter(|line| *line != "listening as ear").collect();
+    assert!(matches!(messages[..], [message] if message.starts_with("busway: ")), "{finished:?}");
+}
+
+fn what_came_before_the_end_is_printed(setup: &Setup) {
+    const FRAMES: usize = 1_000;
+    let mut broker = setup.start();
+    let mut listener = listen(setup, &broker);
+    let mut anna = broker.peer("anna");
+    for number in 0..FRAMES {
+        anna.perform(Request::publish("light", number.to_string()));
+    }
+    // What the broker has given out is out of its hands.
+    let first = listener.next_line();
+    assert!(first.contains(r#""payload":"0""#), "{first}");
+    for number in 1..FRAMES {
+        let line = listener.next_line();
+        assert!(line.contains(&format!(r#""payload":"{number}""#)), "{line}");
+    }
+    broker.signal(Signal::KILL);
+    broker.wait();
+    expect_loss(listener);
+}
+
+fn a_reader_that_has_had_enough_ends_a_listener_quietly(setup: &Setup) {
+    let broker = setup.start();
+    let mut listener = listen(setup, &broker);
+    let mut anna = broker.peer("anna");
+    anna.perform(Request::publish("light", "first"));
+    assert!(listener.next_line().contains("first"));
+    listener.close_output();
+    eventually("the listener notices", || {
+        anna.perform(Request::publish("light", "more"));
+        listener.has_ended()
+    });
+    let finished = listener.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+}
+
+fn a_reader_that_leaves_while_nothing_comes_ends_a_listener_quietly(setup: &Setup) {
+    let broker = setup.start();
+    let mut listener = listen(setup, &broker);
+    broker.peer("anna").perform(Request::publish("light", "the only one"));
+    assert!(listener.next_line().contains("the only one"));
+    listener.close_output();
+    let finished = listener.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+}
+
+fn a_reader_that_has_gone_already_is_no_error(setup: &Setup) {
+    let broker = setup.start();
+    let _anna = broker.peer("anna");
+    for command in
+        [&["send", "anna", "hello"][..], &["publish", "light", "on"], &["broker", "client.list"], &["--help"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let finished = Busway::on(setup, &broker, command).standard_output(writer).run();
+        assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{command:?}");
+    }
+}
+
+fn an_output_that_takes_nothing_is_an_error(setup: &Setup) {
+    let broker = setup.start();
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("the device is there");
+    let finished = Busway::on(setup, &broker, &["broker", "test"]).standard_output(full).run();
+    finished.expect_failure(1, &["cannot write the output"]);
+}
+
+fn nobody_who_reads_the_messages_is_no_reason_to_panic(setup: &Setup) {
+    let broker = setup.start();
+    for (arguments, code) in [(&["send", "nobody", "hello"][..], 1), (&["broker", "test"], 0), (&["listen", "--no"], 2)]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let busway = Busway::on(setup, &broker, arguments).standard_error(writer).environment("RUST_LOG", "trace");
+        assert_eq!(busway.run().code, code, "{arguments:?}");
+    }
+}
+
+fn a_broker_that_does_not_answer_is_given_up(setup: &Setup) {
+    let broker = setup.start();
+    let listener = listen(setup, &broker);
+    broker.signal(Signal::STOP);
+    // The system still accepts for it.
+    let finished = Busway::on(setup, &broker, &["--timeout", "0.2", "send", "ear", "hello"]).run();
+    broker.signal(Signal::CONT);
+    finished.expect_failure(3, &["in time"]);
+    listener.signal(Signal::TERM);
+    assert_eq!(listener.finish().code, 0);
+}

@@ -1,0 +1,147 @@
+//! `busway listen`: who hears what, for how long.
+
+use rustix::process::Signal;
+
+use crate::program::{Busway, Running};
+use crate::support::{BrokerProcess, Request, Setup, promises};
+
+promises! {
+    everywhere {
+        messages_broadcasts_and_publications_are_printed
+        each_frame_is_printed_when_it_comes
+        without_topics_only_what_is_addressed_to_it_is_heard
+        several_topics_can_be_given
+        excluded_topics_are_left_out
+        it_ends_after_as_many_frames_as_were_asked_for
+        nothing_is_waited_for_when_no_frames_are_asked_for
+        an_interrupt_ends_it_well
+        a_request_to_terminate_ends_it_well
+        many_frames_are_printed_in_order
+        an_illegal_topic_is_refused
+    }
+}
+
+fn listen(setup: &Setup, broker: &BrokerProcess, arguments: &[&str]) -> Running {
+    Busway::on(setup, broker, &[&["-n", "ear", "listen"], arguments].concat()).start().listening("ear")
+}
+
+fn messages_broadcasts_and_publications_are_printed(setup: &Setup) {
+    let broker = setup.start();
+    let listener = listen(setup, &broker, &["-t", "light/#", "--count", "3"]);
+    let mut anna = broker.peer("anna");
+    anna.perform(Request::message("ear", "hello"));
+    anna.perform(Request::broadcast("ea?", "nobody is called so"));
+    anna.perform(Request::broadcast("ear", "everybody"));
+    anna.perform(Request::publish("light/level", "87"));
+    let finished = listener.finish();
+    let expected = "message from anna (5 bytes)\nhello\n\
+                    broadcast from anna (9 bytes)\neverybody\n\
+                    publication light/level from anna (2 bytes)\n87\n";
+    assert_eq!((finished.code, finished.stdout.as_str()), (0, expected));
+    assert_eq!(finished.stderr, "listening as ear\n");
+}
+
+fn each_frame_is_printed_when_it_comes(setup: &Setup) {
+    let broker = setup.start();
+    let mut listener = listen(setup, &broker, &[]);
+    let mut anna = broker.peer("anna");
+    for number in 0..10 {
+        anna.perform(Request::message("ear", number.to_string()));
+        assert_eq!(listener.next_line(), "message from anna (1 bytes)");
+        assert_eq!(listener.next_line(), number.to_string());
+    }
+    assert!(!listener.has_ended());
+}
+
+/// The payloads that a listener prints, until one says that it is the last.
+fn heard(setup: &Setup, arguments: &[&str], topics: &[&str]) -> Vec<String> {
+    let broker = setup.start();
+    let mut listener = listen(setup, &broker, arguments);
+    let mut anna = broker.peer("anna");
+    for topic in topics {
+        anna.perform(Request::publish(topic, topic));
+    }
+    anna.perform(Request::message("ear", "the end"));
+    let mut heard = Vec::new();
+    loop {
+        listener.next_line();
+        match listener.next_line() {
+            end if end == "the end" => return heard,
+            topic => heard.push(topic),
+        }
+    }
+}
+
+fn without_topics_only_what_is_addressed_to_it_is_heard(setup: &Setup) {
+    assert!(heard(setup, &[], &["light", "sound"]).is_empty());
+}
+
+fn several_topics_can_be_given(setup: &Setup) {
+    let arguments = ["-t", "light/+", "--topics", "sound", "-t", "a/#"];
+    let topics = ["light/level", "light/level/deep", "sound", "a", "a/b/c"];
+    assert_eq!(heard(setup, &arguments, &topics), ["light/level", "sound", "a/b/c"]);
+}
+
+fn excluded_topics_are_left_out(setup: &Setup) {
+    let arguments = ["-t", "home/#", "--exclude", "home/private/#", "--exclude", "home/noise"];
+    let topics = ["home/private/diary", "home/light", "home/noise", "home/noise/more"];
+    assert_eq!(heard(setup, &arguments, &topics), ["home/light", "home/noise/more"]);
+}
+
+fn it_ends_after_as_many_frames_as_were_asked_for(setup: &Setup) {
+    let broker = setup.start();
+    let listener = listen(setup, &broker, &["--count", "2"]);
+    let mut anna = broker.peer("anna");
+    for text in ["one", "two", "three"] {
+        // Nobody may be there for the third.
+        anna.confirm(Request::message("ear", text));
+    }
+    let finished = listener.finish();
+    assert_eq!((finished.code, finished.stdout.lines().count()), (0, 4));
+    broker.wait_until_gone("ear");
+}
+
+fn nothing_is_waited_for_when_no_frames_are_asked_for(setup: &Setup) {
+    let broker = setup.start();
+    let finished = listen(setup, &broker, &["--count", "0"]).finish();
+    assert_eq!((finished.code, finished.stdout.as_str()), (0, ""));
+}
+
+fn an_interrupt_ends_it_well(setup: &Setup) {
+    expect_good_end(setup, Signal::INT);
+}
+
+fn a_request_to_terminate_ends_it_well(setup: &Setup) {
+    expect_good_end(setup, Signal::TERM);
+}
+
+fn expect_good_end(setup: &Setup, signal: Signal) {
+    let broker = setup.start();
+    let mut listener = listen(setup, &broker, &[]);
+    broker.peer("anna").perform(Request::message("ear", "hello"));
+    assert_eq!([listener.next_line(), listener.next_line()], ["message from anna (5 bytes)", "hello"]);
+    listener.signal(signal);
+    let finished = listener.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+    broker.wait_until_gone("ear");
+}
+
+fn many_frames_are_printed_in_order(setup: &Setup) {
+    const FRAMES: usize = 5_000;
+    let broker = setup.start();
+    let listener = listen(setup, &broker, &["-t", "load", "--count", &FRAMES.to_string()]);
+    let mut anna = broker.peer("anna");
+    for number in 0..FRAMES {
+        anna.send(&Request::publish("load", number.to_string()));
+    }
+    let finished = listener.finish();
+    let payloads = finished.stdout.lines().skip(1).step_by(2);
+    assert!(payloads.eq((0..FRAMES).map(|number| number.to_string())), "{}", finished.stdout.len());
+}
+
+fn an_illegal_topic_is_refused(setup: &Setup) {
+    let broker = setup.start();
+    let deep = ["x"; 129].join("/");
+    Busway::on(setup, &broker, &["listen", "-t", &deep]).run().expect_failure(1, &["subscribe", "128 levels"]);
+    Busway::on(setup, &broker, &["listen", "--exclude", &deep]).run().expect_failure(1, &["exclude", "128 levels"]);
+}

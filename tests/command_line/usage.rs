@@ -1,0 +1,130 @@
+//! Help, versions, and command lines that are none.
+
+use crate::program::{Busway, Finished};
+use crate::support::{Flavor, Outcome};
+
+#[test]
+fn the_help_of_busway_lists_every_command_and_option() {
+    for flag in ["--help", "-h"] {
+        let help = Busway::new(&[flag]).output();
+        let common = ["-c, --connect", "-n, --name", "--timeout", "--json", "-h, --help", "-V, --version"];
+        for word in [&common[..], &["listen", "send", "publish", "broker", "BUSWAY_CONNECT"]].concat() {
+            assert!(help.contains(word), "{word} is missing in\n{help}");
+        }
+    }
+    let help = Busway::new(&["--help"]).output();
+    assert!(help.contains("Exit codes: 0") && help.contains("3 cannot connect"), "{help}");
+}
+
+#[test]
+fn the_help_of_each_command_lists_its_options() {
+    let common = ["--connect", "--name", "--timeout", "--json", "--help"];
+    for (command, words) in [
+        ("listen", &["-t, --topics", "--exclude", "--count"][..]),
+        ("send", &["<TARGET>", "[PAYLOAD]", "--qos", "realtime-processed"]),
+        ("publish", &["<TOPIC>", "[PAYLOAD]", "--for", "--qos", "realtime-processed"]),
+        ("broker", &["info", "stats", "test", "client.list"]),
+    ] {
+        let help = Busway::new(&[command, "--help"]).output();
+        for word in [&common[..], words].concat() {
+            assert!(help.contains(word), "{word} is missing in the help of {command}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn the_help_of_buswayd_lists_every_option() {
+    let outcome = Outcome::of(Flavor::Busway, &["--help"]);
+    assert_eq!((outcome.status.code(), outcome.stderr.as_str()), (Some(0), ""));
+    for word in [
+        "-B, --bind",
+        "-P, --pid-file",
+        "-D, --daemonize",
+        "-w, --workers",
+        "-t, --timeout",
+        "--buf-size",
+        "--buf-ttl",
+        "--queue-size",
+        "--queue-bytes",
+        "--max-payload",
+        "--max-clients",
+        "--socket-mode",
+        "--force-register",
+        "--log-syslog",
+        "--verbose",
+        "-h, --help",
+        "-V, --version",
+        "RUST_LOG",
+    ] {
+        assert!(outcome.stdout.contains(word), "{word} is missing in\n{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn both_tell_their_version() {
+    assert_eq!(Busway::new(&["--version"]).output(), format!("busway {}\n", busway::VERSION));
+    let outcome = Outcome::of(Flavor::Busway, &["--version"]);
+    assert_eq!(outcome.stdout, format!("buswayd {}\n", busway::VERSION));
+}
+
+/// Exit code 2, nothing on standard output, and the culprit named.
+fn expect_wrong_usage(arguments: &[&str], culprit: &str) {
+    let Finished { code, stdout, stderr } = Busway::new(arguments).run();
+    assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+    assert!(stderr.contains(culprit), "{culprit} is missing: {arguments:?}: {stderr}");
+}
+
+#[test]
+fn a_bad_value_is_told_with_its_option() {
+    for seconds in ["0", "-1", "NaN", "inf", "1e99", "soon", "86401", ""] {
+        let option = format!("--timeout={seconds}");
+        expect_wrong_usage(&[&option, "broker", "test"], "--timeout");
+    }
+    for count in ["-1", "1.5", "many", "99999999999999999999"] {
+        let option = format!("--count={count}");
+        expect_wrong_usage(&["listen", &option], "--count");
+    }
+    for command in ["send", "publish"] {
+        expect_wrong_usage(&[command, "there", "payload", "--qos", "best"], "--qos");
+    }
+}
+
+#[test]
+fn what_is_unknown_missing_or_too_much_is_told() {
+    expect_wrong_usage(&["--colour", "listen"], "--colour");
+    expect_wrong_usage(&["sing"], "sing");
+    expect_wrong_usage(&["broker", "sing"], "sing");
+    expect_wrong_usage(&["broker"], "client.list");
+    expect_wrong_usage(&[], "Usage: busway");
+    expect_wrong_usage(&["send"], "<TARGET>");
+    expect_wrong_usage(&["publish"], "<TOPIC>");
+    expect_wrong_usage(&["send", "anna", "one", "two"], "two");
+    expect_wrong_usage(&["listen", "--topics"], "--topics");
+    expect_wrong_usage(&["-c"], "--connect");
+}
+
+#[test]
+fn a_bad_value_of_buswayd_is_told_with_its_option() {
+    for (option, values) in [
+        ("--workers", &["0", "1025", "-1", "some"][..]),
+        ("--timeout", &["0", "-1", "NaN", "soon", "86401"]),
+        ("--buf-size", &["-1", "some"]),
+        ("--buf-ttl", &["-1", "some"]),
+        ("--queue-size", &["0", "-1", "some"]),
+        ("--queue-bytes", &["0", "-1", "1T", "some"]),
+        ("--max-payload", &["0", "3G", "some"]),
+        ("--max-clients", &["0", "-1", "some"]),
+        ("--socket-mode", &["888", "7777", "rw"]),
+    ] {
+        for value in values {
+            let outcome = Outcome::of(Flavor::Busway, &[&format!("{option}={value}")]);
+            assert_eq!((outcome.status.code(), outcome.stdout.as_str()), (Some(2), ""), "{option}={value}");
+            assert!(outcome.stderr.contains(option), "{option} is missing:\n{}", outcome.stderr);
+        }
+    }
+    for wrong in ["--colour", "surplus"] {
+        let outcome = Outcome::of(Flavor::Busway, &[wrong]);
+        assert_eq!(outcome.status.code(), Some(2));
+        assert!(outcome.stderr.contains(wrong), "{}", outcome.stderr);
+    }
+}

@@ -4,6 +4,8 @@
 //! takes no more does a task of the outbox's own wait for room. At any time at most one party writes; it takes the
 //! whole queue under the lock and writes without it.
 
+mod state;
+
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,8 +14,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
-use super::batch::{Batch, Writing};
+use super::batch::Batch;
 use super::socket::Socket;
+pub use state::Level;
+use state::State;
 
 /// How much an outbox holds. A frame is accepted while the outbox is below both limits before it, so that an empty
 /// one takes any frame.
@@ -50,91 +54,12 @@ pub enum Touch {
     Again,
 }
 
-/// What an outbox holds and has taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Level {
-    /// Frames that wait.
-    pub frames: usize,
-    /// Bytes that wait.
-    pub bytes: usize,
-    /// Frames taken since the connection began.
-    pub taken_frames: u64,
-    /// Bytes taken since then.
-    pub taken_bytes: u64,
-    /// Turns in which bytes were written: it stands still as long as the peer reads nothing.
-    pub progress: u64,
-}
-
 /// A bounded queue of frames before a socket.
 #[derive(Debug)]
 pub struct Outbox {
     state: Mutex<State>,
     limits: OutboxLimits,
     runtime: Handle,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    socket: Option<Arc<Socket>>,
-    queue: Batch,
-    writing: Writing,
-    /// Frames and bytes that whoever is writing has taken.
-    in_flight: (usize, usize),
-    /// Somebody is writing, without the lock.
-    busy: bool,
-    /// The socket took no more; the drain task goes on.
-    blocked: bool,
-    /// Nothing is written yet (the handshake has not ended).
-    corked: bool,
-    /// A write has failed; the reader of the connection closes it.
-    broken: bool,
-    /// The peer was told that nothing more will come.
-    finished: bool,
-    token: Option<u64>,
-    taken_frames: u64,
-    taken_bytes: u64,
-    progress: u64,
-    waiting: Vec<Waker>,
-}
-
-impl State {
-    fn frames(&self) -> usize {
-        self.queue.frames() + self.writing.frames_left() + self.in_flight.0
-    }
-
-    fn bytes(&self) -> usize {
-        self.queue.bytes() + self.writing.bytes_left() + self.in_flight.1
-    }
-
-    fn is_open(&self) -> bool {
-        self.socket.is_some() && !self.broken && !self.finished
-    }
-
-    fn is_attached_to(&self, socket: &Arc<Socket>) -> bool {
-        self.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, socket))
-    }
-
-    fn level(&self) -> Level {
-        Level {
-            frames: self.frames(),
-            bytes: self.bytes(),
-            taken_frames: self.taken_frames,
-            taken_bytes: self.taken_bytes,
-            progress: self.progress,
-        }
-    }
-
-    fn take(&mut self, write: impl FnOnce(&mut Batch)) {
-        let added = self.queue.append(write);
-        self.taken_frames += 1;
-        self.taken_bytes += added as u64;
-    }
-
-    fn wait(&mut self, context: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            self.waiting.push(context.waker().clone());
-        }
-    }
 }
 
 /// A party writes at most this many batches before it hands over: frames of others must not hold it for ever.

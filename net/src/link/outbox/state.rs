@@ -1,0 +1,87 @@
+//! What an outbox holds, and who is at it.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use crate::link::Socket;
+use crate::link::batch::{Batch, Writing};
+
+/// What an outbox holds and has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// Frames that wait.
+    pub frames: usize,
+    /// Bytes that wait.
+    pub bytes: usize,
+    /// Frames taken since the connection began.
+    pub taken_frames: u64,
+    /// Bytes taken since then.
+    pub taken_bytes: u64,
+    /// Turns in which bytes were written: it stands still as long as the peer reads nothing.
+    pub progress: u64,
+}
+
+/// Everything under an outbox's lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) socket: Option<Arc<Socket>>,
+    pub(super) queue: Batch,
+    pub(super) writing: Writing,
+    /// Frames and bytes that whoever is writing has taken.
+    pub(super) in_flight: (usize, usize),
+    /// Somebody is writing, without the lock.
+    pub(super) busy: bool,
+    /// The socket took no more; the drain task goes on.
+    pub(super) blocked: bool,
+    /// Nothing is written yet (the handshake has not ended).
+    pub(super) corked: bool,
+    /// A write has failed; the reader of the connection closes it.
+    pub(super) broken: bool,
+    /// The peer was told that nothing more will come.
+    pub(super) finished: bool,
+    pub(super) token: Option<u64>,
+    pub(super) taken_frames: u64,
+    pub(super) taken_bytes: u64,
+    pub(super) progress: u64,
+    pub(super) waiting: Vec<Waker>,
+}
+
+impl State {
+    pub(super) fn frames(&self) -> usize {
+        self.queue.frames() + self.writing.frames_left() + self.in_flight.0
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.queue.bytes() + self.writing.bytes_left() + self.in_flight.1
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.socket.is_some() && !self.broken && !self.finished
+    }
+
+    pub(super) fn is_attached_to(&self, socket: &Arc<Socket>) -> bool {
+        self.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, socket))
+    }
+
+    pub(super) fn level(&self) -> Level {
+        Level {
+            frames: self.frames(),
+            bytes: self.bytes(),
+            taken_frames: self.taken_frames,
+            taken_bytes: self.taken_bytes,
+            progress: self.progress,
+        }
+    }
+
+    pub(super) fn take(&mut self, write: impl FnOnce(&mut Batch)) {
+        let added = self.queue.append(write);
+        self.taken_frames += 1;
+        self.taken_bytes += added as u64;
+    }
+
+    pub(super) fn wait(&mut self, context: &Context<'_>) {
+        if !self.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            self.waiting.push(context.waker().clone());
+        }
+    }
+}

@@ -24,6 +24,10 @@ impl Place {
         Self::Socket(Setup { flavor: Flavor::Reference, transport: Transport::Unix });
     pub(crate) const REFERENCE_TCP: Self = Self::Socket(Setup { flavor: Flavor::Reference, transport: Transport::Tcp });
 
+    pub(crate) fn is_reference(self) -> bool {
+        matches!(self, Self::Socket(Setup { flavor: Flavor::Reference, .. }))
+    }
+
     /// A bus with nothing special about it.
     pub(crate) async fn open(self) -> Bus {
         match self {

@@ -169,10 +169,13 @@ async fn an_orderly_end_of_the_broker_is_an_end_too(place: Place) {
     let process = bus.process_mut();
     process.signal(Signal::TERM);
     process.wait();
-    // The farewell of the broker comes first.
-    let farewell = client.recv().await.expect("everybody hears the warning");
-    assert_eq!((farewell.sender(), farewell.topic()), (".broker", Some(".broker/warn")));
-    assert!(client.recv().await.is_none());
+    // The farewell of the broker comes first; the reference does not always wait until it is written.
+    let mut frames = Vec::new();
+    while let Some(frame) = client.recv().await {
+        frames.push((frame.sender().to_owned(), frame.topic().map(str::to_owned)));
+    }
+    let farewell = (".broker".to_owned(), Some(".broker/warn".to_owned()));
+    assert!(frames == [farewell] || (frames.is_empty() && place.is_reference()), "{frames:?}");
     assert!(!expect_closed(&client).await.is_empty());
 }
 

@@ -23,10 +23,10 @@ promises! {
         a_client_comes_back_as_often_as_the_broker_goes
         a_close_ends_the_attempts
         a_drop_ends_the_attempts
-        a_name_that_is_taken_is_tried_again
         without_being_asked_a_client_does_not_come_back
     }
     alone {
+        attempts_that_fail_in_any_way_are_made_again
         a_close_amid_an_attempt_leaves_no_connection
         a_drop_amid_an_attempt_leaves_no_connection
         a_confirmation_of_the_new_connection_is_not_taken_for_one_of_the_old
@@ -180,22 +180,6 @@ async fn a_drop_ends_the_attempts(place: Place) {
     assert!(matches!(*state.borrow(), ConnectionState::Closed { .. }));
 }
 
-async fn a_name_that_is_taken_is_tried_again(place: Place) {
-    let mut bus = place.open().await;
-    let anna = eager(bus.builder("anna")).connect().await.expect("the broker is there");
-    let mut state = anna.state();
-    bus.kill();
-    lost(&mut state).await;
-    bus.process_mut().start_again();
-    // Whoever comes first has the name: the other waits for its turn.
-    let usurper = bus.attempt("anna").await;
-    if let Ok(usurper) = usurper {
-        usurper.close().await;
-    }
-    back(&mut state).await;
-    expect_nothing(&anna).await;
-}
-
 async fn without_being_asked_a_client_does_not_come_back(place: Place) {
     let mut bus = place.open().await;
     let anna = bus.client("anna").await;
@@ -204,6 +188,25 @@ async fn without_being_asked_a_client_does_not_come_back(place: Place) {
     bus.process_mut().start_again();
     assert_eq!(anna.publish("light", "on").await, DISCONNECTED);
     bus.wait_until_gone("anna").await;
+}
+
+async fn attempts_that_fail_in_any_way_are_made_again() {
+    let broker = FakeBroker::start();
+    let (client, peer) = broker.connect(eager(broker.builder("anna"))).await;
+    drop(peer);
+    // A broker that is about to end, no broker at all, and one where the name is not free yet.
+    drop(broker.accept_silently().await);
+    broker.accept_silently().await.write(b"HTTP/1.1 503 Service Unavailable\r\n").await;
+    for _ in 0..3 {
+        let mut peer = broker.accept_silently().await;
+        peer.write(&[0xEB, 1, 0, code::OK]).await;
+        peer.expect_hello().await;
+        peer.expect_name().await;
+        peer.write(&[code::BUSY]).await;
+    }
+    let peer = broker.accept().await;
+    back(&mut client.state()).await;
+    assert_eq!((peer.name.as_str(), client.publish("light", "on").await), ("anna", Ok(())));
 }
 
 /// A client that has lost its connection and is amid an attempt: the new one is accepted, and not greeted yet.

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -132,8 +133,14 @@ impl Running {
 
     /// The next line on standard output.
     pub(crate) fn next_line(&mut self) -> String {
+        let stdout = self.stdout.as_mut().expect("it is piped");
+        if stdout.buffer().is_empty() {
+            let patience = Timespec::try_from(WATCHDOG).expect("a minute is not too long");
+            let ready = poll(&mut [PollFd::new(stdout.get_ref(), PollFlags::IN)], Some(&patience));
+            assert_eq!(ready, Ok(1), "watchdog: the program prints nothing");
+        }
         let mut line = String::new();
-        self.stdout.as_mut().expect("it is piped").read_line(&mut line).expect("the output is text");
+        stdout.read_line(&mut line).expect("the output is text");
         line.trim_end_matches('\n').to_owned()
     }
 

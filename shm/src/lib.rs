@@ -1,5 +1,46 @@
-//! Shared memory for the Busway lane: segments, rings, doorbells, arenas.
+//! Bytes that stay: the shared memory of a Busway lane.
 //!
-//! This crate is the only room of the project in which `unsafe` may stand, and it knows neither sockets nor tokio.
-//! It is empty in this version: peers exchange everything over sockets, and the seam through which the lane will
-//! enter (`src/lane.rs` of the `busway` crate) is in place and tested.
+//! The only room of the project in which `unsafe` may stand. It knows neither sockets nor tokio and is usable
+//! without the broker: two processes (or two halves of a test) that share its segments can exchange records.
+//!
+//! - A segment is written by one process and read by others: [`OwnSegment`] is the writer's end, [`PeerSegment`] a
+//!   reader's, which never hands out a reference into memory that somebody else can change.
+//! - A lane is two control segments, one in each direction, of the same [`layout`]: a byte ring of records
+//!   ([`Producer`], [`Consumer`]), the cursors of their writer, and a ring of returned slots ([`Returns`],
+//!   [`ReturnReader`]).
+//! - Payloads lie in [`Arenas`] of their sender and are read in place as [`Sample`]s.
+//! - [`UpBell`] and [`DownBell`] wake who sleeps.
+//!
+//! Whatever another process can write is hostile input: it is loaded once, checked, and the copy is used. What does
+//! not check is a [`Violation`], which ends that peer's lane and nothing else.
+
+mod allocator;
+mod arena;
+mod bell;
+pub mod layout;
+mod memory;
+mod region;
+mod returns;
+mod ring;
+mod sample;
+mod seal;
+mod segment;
+mod sentinel;
+mod slots;
+mod sync;
+mod violation;
+
+pub use allocator::{Allocator, Block};
+pub use arena::{Arenas, Chunk, Loan};
+pub use bell::{DownBell, DownWaiter, UpBell};
+pub use layout::Descriptor;
+pub use memory::{HeapMemory, OwnMemory, PeerMemory};
+pub use returns::{ReturnReader, Returns};
+pub use ring::{Consumer, Parts, Producer, Record, Reservation, record_length};
+pub use sample::Sample;
+pub use seal::create_for_peer;
+pub use segment::{OwnSegment, PeerSegment};
+pub use sentinel::is_forked_child;
+pub use slots::{Generations, Slots};
+pub use sync::Ordering;
+pub use violation::Violation;

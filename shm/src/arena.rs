@@ -1,0 +1,287 @@
+//! Where a client's payloads are written: segments in which the sender alone allocates.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::allocator::{Allocator, Block};
+use crate::segment::OwnSegment;
+use crate::sentinel::is_forked_child;
+
+/// Arenas are this large; a payload of more than half of it gets a segment of its own.
+const ARENA: usize = 4 << 20;
+/// Segments for one payload are multiples of this.
+const LARGE_STEP: usize = 2 << 20;
+
+/// All arenas of one lane.
+#[derive(Debug, Default)]
+pub struct Arenas {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    segments: Vec<Entry>,
+    /// The lane has ended: nothing is handed out any more, because the broker can no longer say what is still read.
+    abandoned: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u32,
+    memory: Arc<OwnSegment>,
+    allocator: Allocator,
+    /// Counts the calls since something of it was last in use.
+    idle: u32,
+}
+
+impl Entry {
+    /// Whether a payload of `length` bytes belongs here: a small one does not spoil the segment of a large one, nor a
+    /// large one that of a much larger one.
+    fn suits(&self, length: usize) -> bool {
+        let whole = self.memory.length();
+        if length <= ARENA { whole == ARENA } else { whole >= length && whole / 2 <= length }
+    }
+}
+
+/// Calls of [`Arenas::idle`] after which an unused segment is given up.
+const IDLE_LOOKS: u32 = 10;
+
+impl Arenas {
+    /// No segment yet.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Bytes of the segment that a payload of `length` bytes needs when there is no room for it.
+    pub fn segment_length(length: usize) -> usize {
+        if length <= ARENA / 2 { ARENA } else { length.next_multiple_of(LARGE_STEP) }
+    }
+
+    /// Adds a segment under the number by which the broker knows it.
+    pub fn add(&self, number: u32, memory: OwnSegment) {
+        let allocator = Allocator::new(memory.length());
+        self.state.lock().segments.push(Entry { number, memory: Arc::new(memory), allocator, idle: 0 });
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().segments.iter().map(|entry| entry.memory.length()).sum()
+    }
+
+    /// Memory for a payload of `length` bytes, or `None` when there is no room.
+    pub fn loan(self: &Arc<Self>, length: usize) -> Option<Loan> {
+        if is_forked_child() {
+            return None;
+        }
+        let mut state = self.state.lock();
+        if state.abandoned {
+            return None;
+        }
+        let (entry, block) = state.segments.iter_mut().find_map(|entry| {
+            let block = if entry.suits(length) { entry.allocator.allocate(length) } else { None };
+            Some((entry, block?))
+        })?;
+        entry.idle = 0;
+        let chunk = Chunk {
+            arenas: Arc::clone(self),
+            memory: Arc::clone(&entry.memory),
+            segment: entry.number,
+            range: block.range(),
+            block: Some(block),
+        };
+        Some(Loan { chunk })
+    }
+
+    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. At least one
+    /// stays.
+    pub fn idle(&self) -> Vec<u32> {
+        let mut state = self.state.lock();
+        let mut given_up = Vec::new();
+        let mut left = state.segments.len();
+        state.segments.retain_mut(|entry| {
+            if entry.allocator.used() > 0 {
+                entry.idle = 0;
+                return true;
+            }
+            entry.idle += 1;
+            if entry.idle <= IDLE_LOOKS || left == 1 {
+                return true;
+            }
+            left -= 1;
+            given_up.push(entry.number);
+            false
+        });
+        given_up
+    }
+
+    /// The lane has ended. Loans and payloads that are out stay valid; nothing is handed out any more.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.abandoned = true;
+        state.segments.clear();
+    }
+}
+
+/// A piece of an arena.
+pub struct Chunk {
+    arenas: Arc<Arenas>,
+    memory: Arc<OwnSegment>,
+    segment: u32,
+    range: Range<usize>,
+    block: Option<Block>,
+}
+
+impl Chunk {
+    /// The number of its segment.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// Where in the segment it begins; a multiple of 64.
+    pub fn offset(&self) -> usize {
+        self.range.start
+    }
+
+    /// Bytes of it.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Whether it is one of these arenas'.
+    pub fn is_of(&self, arenas: &Arc<Arenas>) -> bool {
+        Arc::ptr_eq(&self.arenas, arenas)
+    }
+
+    /// The bytes.
+    ///
+    /// # Panics
+    /// In a forked child, where the memory is not mapped.
+    pub fn as_slice(&self) -> &[u8] {
+        assert_mapped();
+        // SAFETY: the allocator has handed the range out to this chunk alone, this process alone writes the
+        // segment, and the one writer (`Loan`) borrows the chunk exclusively.
+        unsafe { self.memory.region().slice(self.range.clone()) }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let Some(block) = self.block.take() else { return };
+        let mut state = self.arenas.state.lock();
+        if let Some(entry) = state.segments.iter_mut().find(|entry| entry.number == self.segment) {
+            entry.allocator.free(block);
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Chunk({} bytes)", self.len())
+    }
+}
+
+/// A chunk that is being written and that nobody else sees.
+#[derive(Debug)]
+pub struct Loan {
+    chunk: Chunk,
+}
+
+impl Loan {
+    /// The chunk can be shared now, and no longer written.
+    pub fn freeze(self) -> Arc<Chunk> {
+        Arc::new(self.chunk)
+    }
+}
+
+impl Deref for Loan {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.chunk.as_slice()
+    }
+}
+
+impl DerefMut for Loan {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        assert_mapped();
+        // SAFETY: as in `Chunk::as_slice`; the chunk was not shared yet, so that `&mut self` is the only way to it.
+        unsafe { self.chunk.memory.region().slice_mut(self.chunk.range.clone()) }
+    }
+}
+
+fn assert_mapped() {
+    assert!(!is_forked_child(), "a loan belongs to the process that took it, not to its forked child");
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn arenas(lengths: &[usize]) -> Arc<Arenas> {
+        let arenas = Arenas::new();
+        for (number, length) in (0..).zip(lengths) {
+            arenas.add(number, OwnSegment::on_heap(*length).0);
+        }
+        arenas
+    }
+
+    #[test]
+    fn a_loan_is_written_shared_and_given_back() {
+        let arenas = arenas(&[ARENA]);
+        let mut loan = arenas.loan(1000).unwrap();
+        loan.copy_from_slice(&[7; 1000]);
+        let chunk = loan.freeze();
+        let place = chunk.offset();
+        assert_eq!(chunk.as_slice(), [7; 1000]);
+        let other = arenas.loan(1000).unwrap();
+        assert_ne!(other.chunk.offset(), place);
+        drop(chunk);
+        assert_eq!(arenas.loan(1000).unwrap().chunk.offset(), place);
+    }
+
+    #[test]
+    fn large_payloads_have_segments_of_their_own() {
+        let arenas = arenas(&[ARENA, 2 * ARENA]);
+        let large = arenas.loan(2 * ARENA).unwrap();
+        assert_eq!(large.chunk.segment(), 1);
+        assert!(arenas.loan(2 * ARENA).is_none());
+        assert_eq!(arenas.loan(100).unwrap().chunk.segment(), 0);
+        drop(large);
+        assert!(arenas.loan(100).is_some_and(|small| small.chunk.segment() == 0));
+        assert!(arenas.loan(ARENA + 1).is_some_and(|large| large.chunk.segment() == 1));
+        assert_eq!(Arenas::segment_length(ARENA / 2), ARENA);
+        assert_eq!(Arenas::segment_length(ARENA / 2 + 1), ARENA / 2 + LARGE_STEP);
+    }
+
+    #[test]
+    fn an_abandoned_arena_hands_out_nothing_and_keeps_what_is_out() {
+        let arenas = arenas(&[ARENA]);
+        let mut loan = arenas.loan(64).unwrap();
+        arenas.abandon();
+        assert!(arenas.loan(64).is_none());
+        loan[0] = 5;
+        assert_eq!(loan[0], 5);
+    }
+
+    #[test]
+    fn segments_out_of_use_are_given_up_but_for_one() {
+        let arenas = arenas(&[ARENA, ARENA, 2 * ARENA]);
+        let loan = arenas.loan(100).unwrap();
+        let mut given_up = Vec::new();
+        for _ in 0..3 * IDLE_LOOKS {
+            given_up.extend(arenas.idle());
+        }
+        given_up.sort_unstable();
+        assert_eq!(given_up, [1, 2]);
+        drop(loan);
+        assert_eq!(arenas.bytes(), ARENA);
+    }
+}

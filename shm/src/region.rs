@@ -1,0 +1,130 @@
+//! Mapped bytes, and the only code that touches them.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use nix::sys::mman::{MmapAdvise, madvise};
+
+use crate::layout::WORD;
+use crate::sentinel::{self, is_forked_child};
+use crate::sync::AtomicU64;
+
+/// Memory that stays where it is until it is dropped: a mapping, or (for tests under sanitizers) the heap.
+#[derive(Debug)]
+pub(crate) struct Region {
+    start: NonNull<u8>,
+    length: usize,
+    backing: Backing,
+}
+
+#[derive(Debug)]
+enum Backing {
+    Mapping { map: ManuallyDrop<MmapRaw> },
+    Heap { _words: std::sync::Arc<[AtomicU64]> },
+}
+
+// SAFETY: the pointer refers to memory that the backing owns and that does not move; all access to it goes through
+// atomics, or through `slice` and `slice_mut`, whose callers prove that nobody else is at the range.
+unsafe impl Send for Region {}
+// SAFETY: as for Send.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps a segment for writing.
+    pub(crate) fn map_writable(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(length).map_raw(&segment.as_fd())?;
+        Self::of_mapping(map, length)
+    }
+
+    /// Maps a segment for reading.
+    pub(crate) fn map_readable(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(length).map_raw_read_only(&segment.as_fd())?;
+        Self::of_mapping(map, length)
+    }
+
+    fn of_mapping(map: MmapRaw, length: usize) -> io::Result<Self> {
+        sentinel::set_up();
+        // A forked child would be a second writer.
+        map.advise(Advice::DontFork)?;
+        let start = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, length, backing: Backing::Mapping { map: ManuallyDrop::new(map) } })
+    }
+
+    /// Two views of the same heap memory, as two processes would have of one segment.
+    pub(crate) fn pair_on_heap(length: usize) -> (Self, Self) {
+        let words: std::sync::Arc<[AtomicU64]> = (0..length.div_ceil(WORD)).map(|_| AtomicU64::new(0)).collect();
+        let view = || Self {
+            start: NonNull::from(&*words).cast(),
+            length,
+            backing: Backing::Heap { _words: std::sync::Arc::clone(&words) },
+        };
+        (view(), view())
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Reads every page once, so that later reads do not stop at page faults. Only a hint.
+    pub(crate) fn populate(&self) {
+        if let Backing::Mapping { .. } = &self.backing {
+            // SAFETY: the range is exactly the mapping that `self` owns, and populating changes no byte of it.
+            let _ = unsafe { madvise(self.start.cast(), self.length, MmapAdvise::MADV_POPULATE_READ) };
+        }
+    }
+
+    /// The word at an index. In memory that is mapped for reading it may only be loaded.
+    pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
+        let end = index.checked_mul(WORD).and_then(|at| at.checked_add(WORD));
+        assert!(end.is_some_and(|end| end <= self.length), "a word lies within its segment");
+        // SAFETY: the assertion has shown that the word is inside of the region, which lives as long as `self`; its
+        // start is aligned to a page (or to a word, on the heap). Others change it only by means that are atomic
+        // operations for this process.
+        unsafe { self.start.cast::<AtomicU64>().add(index).as_ref() }
+    }
+
+    /// Where a range begins.
+    pub(crate) fn pointer(&self, range: &Range<usize>) -> NonNull<u8> {
+        assert!(range.start <= range.end && range.end <= self.length, "a range lies within its segment");
+        // SAFETY: the assertion has shown that the start is inside of (or one past) the region.
+        unsafe { self.start.add(range.start) }
+    }
+
+    /// The bytes of a range.
+    ///
+    /// # Safety
+    /// Nobody writes the range while the slice lives.
+    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &[u8] {
+        let pointer = self.pointer(&range);
+        // SAFETY: `pointer` has checked the range; the caller promises that nobody writes it.
+        unsafe { std::slice::from_raw_parts(pointer.as_ptr(), range.len()) }
+    }
+
+    /// The bytes of a range, to write.
+    ///
+    /// # Safety
+    /// The region is mapped for writing, and nobody else in this process reads or writes the range while the slice
+    /// lives.
+    #[expect(clippy::mut_from_ref, reason = "the range is the caller's alone, which it promises")]
+    pub(crate) unsafe fn slice_mut(&self, range: Range<usize>) -> &mut [u8] {
+        let pointer = self.pointer(&range);
+        // SAFETY: `pointer` has checked the range; the caller promises that it is writable and the caller's alone.
+        unsafe { std::slice::from_raw_parts_mut(pointer.as_ptr(), range.len()) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // In a forked child something else may be mapped at the place by now.
+        if let Backing::Mapping { map } = &mut self.backing
+            && !is_forked_child()
+        {
+            // SAFETY: the map is dropped here once, and never used again: `self` is going.
+            unsafe { ManuallyDrop::drop(map) };
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Payloads that are read where their sender wrote them.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::layout::GRANULE;
+use crate::memory::PeerMemory;
+use crate::returns::Returns;
+use crate::segment::{OwnSegment, PeerSegment};
+use crate::sentinel::is_forked_child;
+use crate::violation::Violation;
+
+/// A range of another process's segment that was handed to this process under a slot. Dropping it gives the slot
+/// back, from any thread, also after the lane has ended: it keeps the mapping, and what it returns through, alive.
+pub struct Sample {
+    segment: Arc<PeerSegment>,
+    range: Range<usize>,
+    slot: (u32, u32),
+    returns: Arc<Returns<Arc<OwnSegment>>>,
+}
+
+impl Sample {
+    /// A sample, if the range lies within the segment and begins on a granule.
+    ///
+    /// # Errors
+    /// When it does not; the slot is not given back then.
+    pub fn new(
+        segment: Arc<PeerSegment>,
+        (offset, length): (u64, u32),
+        slot: (u32, u32),
+        returns: Arc<Returns<Arc<OwnSegment>>>,
+    ) -> Result<Self, Violation> {
+        let start = usize::try_from(offset).map_err(|_| Violation::Range)?;
+        let end = start.checked_add(length as usize).ok_or(Violation::Range)?;
+        if end > segment.length() || !start.is_multiple_of(GRANULE) {
+            return Err(Violation::Range);
+        }
+        Ok(Self { segment, range: start..end, slot, returns })
+    }
+
+    /// Bytes of it.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Where in its segment it lies.
+    pub fn offset(&self) -> usize {
+        self.range.start
+    }
+
+    /// The bytes, in place.
+    ///
+    /// The broker hands out samples only of processes that this one trusts (by default those of the same user). Such
+    /// a process could, by breaking the rules of the library, change bytes that it has already sent; whoever must
+    /// not see that takes a copy.
+    ///
+    /// # Panics
+    /// In a forked child, where the memory is not mapped.
+    pub fn as_slice(&self) -> &[u8] {
+        assert!(
+            !is_forked_child(),
+            "a payload in shared memory belongs to the process that received it, not to its forked child"
+        );
+        // SAFETY: the range was checked by `new`, and the mapping lives as long as `self`. Nobody writes it while it
+        // is out: only its sender could, its library does not before the slot has come back, and senders that are
+        // not trusted to use the library are not mapped (the contract stated above).
+        unsafe { self.segment.region().slice(self.range.clone()) }
+    }
+
+    /// Copies bytes out, beginning at `position`, without a reference to them: for senders that are not trusted.
+    /// Returns how many were copied.
+    pub fn copy_to(&self, position: usize, bytes: &mut [u8]) -> usize {
+        let count = bytes.len().min(self.len().saturating_sub(position));
+        debug_assert!(position.is_multiple_of(size_of::<u64>()), "copies begin on words");
+        if count > 0 {
+            self.segment.read(self.range.start + position, &mut bytes[..count]);
+        }
+        count
+    }
+
+    /// Writes `heads` and then its own bytes from `position` on to a socket, see [`PeerSegment::send`].
+    ///
+    /// # Errors
+    /// As of a non-blocking `sendmsg`.
+    pub fn send(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize> {
+        let start = self.range.end.min(self.range.start + position);
+        self.segment.send(socket, heads, &(start..self.range.end))
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        // In a forked child nothing is mapped and nothing is owned.
+        if !is_forked_child() {
+            self.returns.push(self.slot.0, self.slot.1);
+        }
+    }
+}
+
+impl fmt::Debug for Sample {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Sample({} bytes)", self.len())
+    }
+}

@@ -1,0 +1,162 @@
+//! Segments: the end that writes and the ends that read.
+
+use std::ffi::CStr;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::layout::PAGE;
+use crate::memory::{OwnMemory, PeerMemory, read_words, write_words};
+use crate::region::Region;
+use crate::seal;
+use crate::sync::Ordering;
+
+/// A segment that this process alone writes.
+#[derive(Debug)]
+pub struct OwnSegment {
+    region: Region,
+}
+
+impl OwnSegment {
+    /// Makes a segment of `length` bytes, of which the first `used` get their pages at once, and seals it. The
+    /// descriptor is for those who read it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(name: &CStr, length: usize, used: usize) -> io::Result<(Self, OwnedFd)> {
+        let segment = seal::create(name, length)?;
+        seal::allocate(&segment, used.clamp(PAGE, length))?;
+        let region = Region::map_writable(&segment, length)?;
+        seal::seal_for_ever(&segment)?;
+        Ok((Self { region }, segment))
+    }
+
+    /// Takes over a segment that the broker has made for this process: allocates its pages and maps it.
+    ///
+    /// # Errors
+    /// When it is not as long as expected, or what the system says.
+    pub fn take_over(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        if seal::sizes(segment.as_fd())?.0 != length || !seal::cannot_shrink(segment.as_fd())? {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment is not what was announced"));
+        }
+        seal::allocate(segment.as_fd(), length)?;
+        Ok(Self { region: Region::map_writable(segment.as_fd(), length)? })
+    }
+
+    /// Both ends of a segment on the heap, for tests.
+    pub fn on_heap(length: usize) -> (Self, PeerSegment) {
+        let (own, peer) = Region::pair_on_heap(length);
+        (Self { region: own }, PeerSegment { region: peer })
+    }
+
+    /// Bytes of it.
+    pub fn length(&self) -> usize {
+        self.region.length()
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+}
+
+impl OwnMemory for OwnSegment {
+    fn store(&self, at: usize, value: u64, ordering: Ordering) {
+        self.region.word(at / size_of::<u64>()).store(value, ordering);
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        write_words(|index| self.region.word(index), at, bytes);
+    }
+}
+
+/// A segment that another process writes. Nothing here returns a reference into it.
+#[derive(Debug)]
+pub struct PeerSegment {
+    region: Region,
+}
+
+impl PeerSegment {
+    /// Maps a segment that was made by [`create_for_peer`](seal::create_for_peer) and that the peer says it has
+    /// taken over: seals it for ever, checks that every page is there, and maps it.
+    ///
+    /// # Errors
+    /// When the peer has not allocated it, or what the system says.
+    pub fn adopt(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        seal::seal_for_ever(segment.as_fd())?;
+        let (size, allocated) = seal::sizes(segment.as_fd())?;
+        if size != length || allocated < length {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment was not allocated by the client"));
+        }
+        Ok(Self { region: Region::map_readable(segment.as_fd(), length)? })
+    }
+
+    /// Maps a segment that the broker has announced.
+    ///
+    /// # Errors
+    /// When it is shorter than announced or may still shrink, or what the system says.
+    pub fn map(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        if seal::sizes(segment.as_fd())?.0 < length || !seal::cannot_shrink(segment.as_fd())? {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment is not what was announced"));
+        }
+        Ok(Self { region: Region::map_readable(segment.as_fd(), length)? })
+    }
+
+    /// Brings the pages into this process's tables at once, instead of one by one.
+    pub fn populate(&self) {
+        self.region.populate();
+    }
+
+    /// Bytes of it.
+    pub fn length(&self) -> usize {
+        self.region.length()
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Writes `heads` and then a range of the segment to a socket with one non-blocking call, without looking at the
+    /// range: the kernel copies it from where it lies. Returns how many bytes were taken, those of the heads
+    /// included.
+    ///
+    /// # Errors
+    /// As of a non-blocking `sendmsg`.
+    ///
+    /// # Panics
+    /// When the range is outside of the segment.
+    pub fn send(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], range: &Range<usize>) -> io::Result<usize> {
+        let mut slices: Vec<libc::iovec> = Vec::with_capacity(heads.len() + 1);
+        for head in heads {
+            slices.push(libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() });
+        }
+        slices.push(libc::iovec { iov_base: self.region.pointer(range).as_ptr().cast(), iov_len: range.len() });
+        // SAFETY: a zeroed msghdr is a valid one without name, slices and control data.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = slices.as_mut_ptr();
+        message.msg_iovlen = slices.len() as _;
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        loop {
+            // SAFETY: the slices point to memory that `heads` and `self` keep alive for the call, and sendmsg only
+            // reads it; no reference to the segment's bytes is made.
+            let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+            match Errno::result(sent) {
+                Ok(count) => return usize::try_from(count).map_err(io::Error::other),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl PeerMemory for PeerSegment {
+    fn load(&self, at: usize, ordering: Ordering) -> u64 {
+        self.region.word(at / size_of::<u64>()).load(ordering)
+    }
+
+    fn read(&self, at: usize, bytes: &mut [u8]) {
+        read_words(|index| self.region.word(index), at, bytes);
+    }
+}

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::layout::GRANULE;
 use crate::memory::PeerMemory;
-use crate::returns::Returns;
-use crate::segment::{OwnSegment, PeerSegment};
+use crate::returns::GiveBack;
+use crate::segment::PeerSegment;
 use crate::sentinel::is_forked_child;
 use crate::violation::Violation;
 
@@ -19,7 +19,7 @@ pub struct Sample {
     segment: Arc<PeerSegment>,
     range: Range<usize>,
     slot: (u32, u32),
-    returns: Arc<Returns<Arc<OwnSegment>>>,
+    returns: Arc<dyn GiveBack>,
 }
 
 impl Sample {
@@ -31,7 +31,7 @@ impl Sample {
         segment: Arc<PeerSegment>,
         (offset, length): (u64, u32),
         slot: (u32, u32),
-        returns: Arc<Returns<Arc<OwnSegment>>>,
+        returns: Arc<dyn GiveBack>,
     ) -> Result<Self, Violation> {
         let start = usize::try_from(offset).map_err(|_| Violation::Range)?;
         let end = start.checked_add(length as usize).ok_or(Violation::Range)?;
@@ -100,7 +100,7 @@ impl Drop for Sample {
     fn drop(&mut self) {
         // In a forked child nothing is mapped and nothing is owned.
         if !is_forked_child() {
-            self.returns.push(self.slot.0, self.slot.1);
+            self.returns.give_back(self.slot.0, self.slot.1);
         }
     }
 }

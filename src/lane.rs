@@ -35,6 +35,8 @@ mod sink;
 #[cfg(feature = "shm")]
 mod up;
 
+#[cfg(feature = "shm")]
+pub(crate) use control_frame::{SEGMENT_KIND, SegmentFrame};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use down::DownLane;
 #[cfg(all(feature = "shm", feature = "broker"))]
@@ -46,13 +48,11 @@ pub(crate) use local_sink::LocalSink;
 #[cfg(feature = "broker")]
 pub(crate) use options::BrokerOptions;
 pub use options::ShmTrust;
+#[cfg(feature = "shm")]
+pub(crate) use queue::Offered;
 pub use reason::LaneOff;
 #[cfg(feature = "broker")]
 pub(crate) use sink::{LaneStatus, Outgoing, QueueSink, Reader, Routed, Sink, SocketSink};
-#[cfg(feature = "shm")]
-pub(crate) use control_frame::{SEGMENT_KIND, SegmentFrame};
-#[cfg(feature = "shm")]
-pub(crate) use queue::Offered;
 #[cfg(feature = "shm")]
 pub(crate) use up::{Arrival, DownIntake, TakenOver, UpLane};
 
@@ -74,12 +74,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::names::ClientName;
-    use crate::payload::{Content, Payload};
     use crate::broker::peer::Transport;
     use crate::broker::registry::RegistryLimits;
     use crate::broker::router::{Request, Router, Source};
     use crate::broker::touched::Touched;
+    use crate::names::ClientName;
+    use crate::payload::{Content, Payload};
 
     /// Kind, sender, topic and payload of a frame.
     type Taken = (FrameKind, String, Option<String>, Payload);

@@ -97,10 +97,16 @@ impl DownWaiter {
     }
 
     /// Takes all rings that came. Before the ring is drained: some kernels do not report another one until the pipe
-    /// was emptied.
-    pub fn hush(descriptor: impl AsFd) {
+    /// was emptied. Says whether there is still somebody to ring.
+    pub fn hush(descriptor: impl AsFd) -> bool {
         let mut rings = [0; 4096];
-        while let Err(Errno::EINTR) = read(descriptor.as_fd(), &mut rings) {}
+        loop {
+            match read(descriptor.as_fd(), &mut rings) {
+                Ok(0) => return false,
+                Err(Errno::EINTR) => {}
+                _ => return true,
+            }
+        }
     }
 
     /// The descriptor, to watch.

@@ -179,7 +179,14 @@ pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Co
             reply(router, caller, qos, &rpc::reply_head(call_id), Routed::Owned(result.into()), touched);
         }
         Err((code, text)) => {
-            reply(router, caller, qos, &rpc::error_reply_head(call_id, code), Content::from(text.as_str()).into(), touched);
+            reply(
+                router,
+                caller,
+                qos,
+                &rpc::error_reply_head(call_id, code),
+                Content::from(text.as_str()).into(),
+                touched,
+            );
         }
     }
 }

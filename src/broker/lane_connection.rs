@@ -36,6 +36,8 @@ impl Connection {
             if !is_held && !intake.arm()? {
                 continue;
             }
+            // A bell that rings without end must not keep others from running.
+            tokio::task::coop::consume_budget().await;
             tokio::select! {
                 rung = bell.rung() => rung?,
                 readiness = socket.readable() => {

@@ -178,7 +178,9 @@ impl Router {
                 std::str::from_utf8(request.address).map_err(|_| Violation::NotUtf8)?;
                 return Ok(());
             }
-            operation if operation.takes_topics() => self.change_filters(&source.peer, operation, &content.content())?,
+            operation if operation.takes_topics() => {
+                self.change_filters(&source.peer, operation, &content.content())?
+            }
             _ => self.deliver(source, &request, content, touched)?,
         };
         self.acknowledge(&source.peer, &request, code, touched);

@@ -40,6 +40,8 @@ struct Side {
     intake: DownIntake,
     bell: Watch,
     is_switched: bool,
+    /// The broker's end of the bell is closed; the socket tells of the rest.
+    is_mute: bool,
 }
 
 impl LaneLink {
@@ -119,7 +121,11 @@ impl Remote {
         confirmation: Option<Confirmation>,
     ) -> Poll<Result<Confirmation, SendError>> {
         match offered {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                // Somebody has to see to it that this does not last.
+                self.queued.notify_one();
+                Poll::Pending
+            }
             Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Disconnected)),
             Poll::Ready(Ok(offered)) => {
                 if offered == Offered::Awaited {
@@ -185,9 +191,11 @@ impl Remote {
             }
         }
         tokio::select! {
-            rung = side.bell.rung() => {
+            rung = side.bell.rung(), if !side.is_mute => {
                 rung.map_err(|error| error.to_string())?;
-                DownWaiter::hush(&side.bell);
+                side.is_mute = !DownWaiter::hush(&side.bell);
+                // A bell that rings without end must not keep others from running.
+                tokio::task::coop::consume_budget().await;
                 Ok(())
             }
             received = self.receive_some(socket, receiver) => {
@@ -196,10 +204,6 @@ impl Remote {
                     while self.hand_on_lane(receiver, &mut side.intake)? {}
                 }
                 received
-            }
-            () = patience(side.lane.has_waiting()) => {
-                side.lane.spill();
-                Ok(())
             }
         }
     }
@@ -262,15 +266,19 @@ impl Remote {
         self.outbox.switch(&ClientTag::Ready.encode());
         self.lane.is_on.store(true, Ordering::Release);
         self.outbox.flush();
-        Ok(Side { lane, intake, bell, is_switched: false })
+        Ok(Side { lane, intake, bell, is_switched: false, is_mute: false })
     }
 }
 
-/// Ends after a while, if there is something to wait for.
-async fn patience(is_wanted: bool) {
-    if is_wanted {
-        tokio::time::sleep(PATIENCE).await;
-    } else {
-        pending::<()>().await;
+impl Remote {
+    /// Ends when somebody has waited for room in the ring for a while, and may use the queue from then on.
+    pub(super) async fn end_patience(&self) {
+        match self.lane.current() {
+            Some(lane) if lane.has_waiting() => {
+                tokio::time::sleep(PATIENCE).await;
+                lane.spill();
+            }
+            _ => pending::<()>().await,
+        }
     }
 }

@@ -419,8 +419,13 @@ impl Remote {
         let mut pings = every(self.options.keep_alive);
         let mut looks = every(self.options.timeout / LOOKS);
         while !self.is_closed() {
+            #[cfg(feature = "shm")]
+            let patience = self.end_patience();
+            #[cfg(not(feature = "shm"))]
+            let patience = std::future::pending::<()>();
             tokio::select! {
                 () = self.queued.notified() => {}
+                () = patience => {}
                 _ = looks.tick() => self.pending.expire(self.options.timeout),
                 _ = pings.tick() => {
                     if self.outbox.level().bytes == 0 {

@@ -72,11 +72,7 @@ pub(crate) struct Pin {
 
 impl Account {
     /// A client with this many slots and bytes.
-    pub(super) fn new(
-        returns: Returns<Arc<OwnSegment>>,
-        (slots, bytes): (u32, usize),
-        user: u32,
-    ) -> Arc<Self> {
+    pub(super) fn new(returns: Returns<Arc<OwnSegment>>, (slots, bytes): (u32, usize), user: u32) -> Arc<Self> {
         Arc::new(Self {
             returns,
             generations: Mutex::new(Generations::new(slots)),

@@ -104,10 +104,7 @@ impl DownLane {
                 flags: if frame.realtime { flag::REALTIME } else { 0 },
                 ..Descriptor::default()
             },
-            parts: Parts {
-                name: frame.sender.as_bytes(),
-                second: frame.topic.map_or(&[], |topic| topic.as_bytes()),
-            },
+            parts: Parts { name: frame.sender.as_bytes(), second: frame.topic.map_or(&[], |topic| topic.as_bytes()) },
         };
         let prefixed;
         let load = if !frame.prefix.is_empty() {
@@ -247,8 +244,7 @@ impl Leases {
             return introduction.state == IntroductionState::Mapped;
         }
         if self.trust.allows(segment.owner, self.user) && self.introductions.len() < MAX_INTRODUCED {
-            let introduction =
-                Introduction { segment: Arc::downgrade(segment), state: IntroductionState::Waiting };
+            let introduction = Introduction { segment: Arc::downgrade(segment), state: IntroductionState::Waiting };
             self.introductions.insert(segment.number, introduction);
             self.wanted.push_back(Arc::clone(segment));
             self.introduce_next();

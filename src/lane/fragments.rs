@@ -93,9 +93,14 @@ mod tests {
 
     fn add(fragments: &mut Fragments<u32>, piece: Piece) -> Result<Option<(u32, Vec<u8>)>, Violation> {
         let byte = u8::try_from(piece.stream).unwrap();
-        fragments.add(piece, &Pool::default(), || Ok(piece.stream), |bytes| {
-            bytes.resize(bytes.len() + piece.length, byte);
-        })
+        fragments.add(
+            piece,
+            &Pool::default(),
+            || Ok(piece.stream),
+            |bytes| {
+                bytes.resize(bytes.len() + piece.length, byte);
+            },
+        )
     }
 
     #[test]
@@ -130,10 +135,15 @@ mod tests {
     #[test]
     fn a_length_alone_takes_little_memory() {
         let mut fragments: Fragments<()> = Fragments::new(1, 1 << 30);
-        let copied = fragments.add(piece(1, 8, 1 << 30, true), &Pool::default(), || Ok(()), |bytes| {
-            assert!(bytes.capacity() <= 2 * FIRST_STAGE);
-            bytes.extend_from_slice(&[0; 8]);
-        });
+        let copied = fragments.add(
+            piece(1, 8, 1 << 30, true),
+            &Pool::default(),
+            || Ok(()),
+            |bytes| {
+                assert!(bytes.capacity() <= 2 * FIRST_STAGE);
+                bytes.extend_from_slice(&[0; 8]);
+            },
+        );
         assert_eq!(copied, Ok(None));
     }
 }

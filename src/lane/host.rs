@@ -173,9 +173,7 @@ impl LaneHost {
                 tokio::time::sleep(ZOMBIE_LOOK).await;
                 let mut zombies = std::mem::take(&mut *self.zombies.lock());
                 // Without the lock: giving back takes others.
-                zombies.retain_mut(|entry| {
-                    !has_ended(entry.leavings.pidfd.as_fd()) && entry.zombie.holds_something()
-                });
+                zombies.retain_mut(|entry| !has_ended(entry.leavings.pidfd.as_fd()) && entry.zombie.holds_something());
                 self.zombies.lock().append(&mut zombies);
             }
         }

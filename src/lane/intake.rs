@@ -150,8 +150,7 @@ impl Intake {
                 more: descriptor.flags & flag::MORE != 0,
             };
             let consumer = &self.consumer;
-            let done =
-                self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
+            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
             return Ok(done.map(|(head, memory)| (head, Some(Routed::Owned(pool.share(memory).into())))));
         }
         // A frame between the fragments of another would have overtaken it.
@@ -237,8 +236,7 @@ impl Intake {
 
     /// Makes an arena for the client to take over; says whether that could be done.
     fn offer_arena(&mut self, length: usize) -> bool {
-        let is_much = self.segments.len() >= MAX_ARENAS
-            || length as u64 > self.arena_bytes.saturating_sub(self.bytes);
+        let is_much = self.segments.len() >= MAX_ARENAS || length as u64 > self.arena_bytes.saturating_sub(self.bytes);
         let cost = Cost { descriptors: 1, mappings: 1, bytes: length as u64 };
         if is_much {
             return false;

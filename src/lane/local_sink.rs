@@ -112,11 +112,7 @@ impl Sink for Arc<LocalSink> {
 
     fn close(&self) -> Level {
         let (socket, lane) = (self.socket.close(), self.close_lane());
-        Level {
-            frames: socket.frames + lane.frames,
-            bytes: socket.bytes + lane.bytes,
-            ..socket
-        }
+        Level { frames: socket.frames + lane.frames, bytes: socket.bytes + lane.bytes, ..socket }
     }
 
     fn level(&self) -> Level {

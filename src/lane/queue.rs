@@ -491,7 +491,8 @@ fn push_large<P: Placing>(
         // Only the first fragment carries the names.
         let parts = if body.sent == 0 { parts } else { Parts::default() };
         let names = record_length(parts.name.len(), parts.second.len(), 0);
-        let step = if is_whole { total } else { (fragment.saturating_sub(names)).max(COPY_STEP).min(total - body.sent) };
+        let step =
+            if is_whole { total } else { (fragment.saturating_sub(names)).max(COPY_STEP).min(total - body.sent) };
         let length = record_length(parts.name.len(), parts.second.len(), step);
         let Some(mut reservation) = producer.reserve(length)? else { return Ok((false, length)) };
         reservation.write_parts(parts);

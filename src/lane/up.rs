@@ -165,11 +165,8 @@ impl UpLane {
         if busway_shm::is_forked_child() {
             return Poll::Ready(Err(Refused::Closed));
         }
-        let load = if list.len() <= COPY_MAX {
-            Load::Borrowed(list)
-        } else {
-            bytes::Bytes::copy_from_slice(list).into()
-        };
+        let load =
+            if list.len() <= COPY_MAX { Load::Borrowed(list) } else { bytes::Bytes::copy_from_slice(list).into() };
         let item = Item {
             descriptor: Descriptor { operation: operation as u8, code: qos as u8, ..Descriptor::default() },
             parts: Parts::default(),
@@ -448,8 +445,7 @@ impl DownIntake {
                 more: descriptor.flags & flag::MORE != 0,
             };
             let consumer = &self.consumer;
-            let done =
-                self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
+            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
             return Ok(done.map(|(head, memory)| (head, pool.share(memory).into())));
         }
         let payload = if descriptor.flags & flag::IN_PLACE == 0 {

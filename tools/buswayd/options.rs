@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use busway::{Endpoint, ShmTrust};
 use busway::broker::{Broker, Builder};
+use busway::{Endpoint, ShmTrust};
 use clap::Parser;
 
 /// Fast IPC broker that speaks the BUS/RT protocol.

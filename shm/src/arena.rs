@@ -4,11 +4,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::allocator::{Allocator, Block};
 use crate::segment::OwnSegment;
 use crate::sentinel::is_forked_child;
+use crate::sync::Mutex;
 
 /// Arenas are this large; a payload of more than half of it gets a segment of its own.
 const ARENA: usize = 4 << 20;

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, RING, SPACE_EVENT, TAIL, WORD, flag, operation};
 use crate::memory::{OwnMemory, PeerMemory};
-use crate::sync::{Ordering, fence};
+use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
 
 /// The parts of a record behind its descriptor.
@@ -99,8 +99,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         if self.signaled == self.tail {
             return false;
         }
-        // Pairs with the fence in `Consumer::arm`.
-        fence(Ordering::SeqCst);
+        fence(Fence::Tail);
         let event = self.peer.load(EVENT, Ordering::Relaxed);
         crosses(std::mem::replace(&mut self.signaled, self.tail), event, self.tail)
     }
@@ -110,7 +109,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         if self.signaled == self.tail {
             return false;
         }
-        fence(Ordering::SeqCst);
+        fence(Fence::Tail);
         crosses(self.signaled, self.peer.load(EVENT, Ordering::Relaxed), self.tail)
     }
 
@@ -130,8 +129,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         // The head at which there is room, and the position before it.
         let wanted = (self.tail + need).saturating_sub(self.capacity);
         self.own.store(SPACE_EVENT, wanted.saturating_sub(1), Ordering::Relaxed);
-        // Pairs with the fence in `Consumer::release`.
-        fence(Ordering::SeqCst);
+        fence(Fence::SpaceEvent);
         self.look_at_head()?;
         Ok(self.has_room(need))
     }
@@ -399,8 +397,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         }
         // Release: what lies before the head has been read (pairs with the Acquire in `Producer::look_at_head`).
         self.own.store(HEAD, self.head, Ordering::Release);
-        // Pairs with the fence in `Producer::arm_space`.
-        fence(Ordering::SeqCst);
+        fence(Fence::Head);
         let event = self.peer.load(SPACE_EVENT, Ordering::Relaxed);
         crosses(std::mem::replace(&mut self.released, self.head), event, self.head)
     }
@@ -417,8 +414,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     /// When the producer's tail is impossible.
     pub fn arm(&mut self) -> Result<bool, Violation> {
         self.own.store(EVENT, self.head, Ordering::Relaxed);
-        // Pairs with the fence in `Producer::must_ring`.
-        fence(Ordering::SeqCst);
+        fence(Fence::Event);
         Ok(!self.poll()?)
     }
 }

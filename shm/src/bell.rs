@@ -100,7 +100,14 @@ impl DownWaiter {
     /// was emptied.
     pub fn hush(descriptor: impl AsFd) {
         let mut rings = [0; 4096];
-        while let Err(Errno::EINTR) = read(descriptor.as_fd(), &mut rings) {}
+        loop {
+            match read(descriptor.as_fd(), &mut rings) {
+                // Where the pipe is larger than was asked for, there may be more.
+                Ok(count) if count == rings.len() => {}
+                Err(Errno::EINTR) => {}
+                _ => return,
+            }
+        }
     }
 
     /// The descriptor, to watch.

@@ -348,7 +348,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
             // It fills the ring to its end, is there because a record did not fit, and became visible with it.
             let length = u64::from(descriptor.length.get());
             let to_end = self.capacity - self.head % self.capacity;
-            if length != to_end || length >= self.max_record as u64 || length == self.tail - self.head {
+            if length != to_end || length >= self.max_record as u64 {
                 return Err(Violation::Length);
             }
             self.head += length;

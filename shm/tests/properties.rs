@@ -136,7 +136,7 @@ proptest! {
     ) {
         const LENGTH: usize = 4096;
         let (own, peer) = OwnSegment::on_heap(LENGTH);
-        let bytes: Vec<u8> = (0..LENGTH).map(|at| (at * 7) as u8).collect();
+        let bytes: Vec<u8> = (0_u8..=255).cycle().map(|byte| byte.wrapping_mul(7)).take(LENGTH).collect();
         own.write(0, &bytes);
         let returns = returns();
         let is_within = u128::from(offset) + u128::from(length) <= LENGTH as u128 && offset % GRANULE as u64 == 0;
@@ -145,7 +145,7 @@ proptest! {
             return Ok(());
         };
         prop_assert!(is_within);
-        let expected = &bytes[offset as usize..][..length as usize];
+        let expected = &bytes[usize::try_from(offset).unwrap()..][..length as usize];
         prop_assert_eq!(sample.as_slice(), expected);
         let mut copy = vec![0; 300];
         let count = sample.copy_to(position, &mut copy);
@@ -219,7 +219,7 @@ fn layouts_are_powers_of_two_within_their_limits() {
     let smallest = ControlLayout::MIN_RING;
     for (ring, slots) in [(smallest, 1), (64 << 10, 256), (ControlLayout::MAX_RING, ControlLayout::MAX_SLOTS)] {
         let layout = ControlLayout::new(ring, slots).expect("it fits");
-        assert!(layout.total() >= layout.slots_offset() + slots * 8 && layout.total() % 4096 == 0);
+        assert!(layout.total() >= layout.slots_offset() + slots * 8 && layout.total().is_multiple_of(4096));
         assert!(layout.max_record() >= record_length(1024, 1024, 0), "the longest names fit");
     }
     for (ring, slots) in [(smallest / 2, 1), (smallest + 64, 1), (smallest, 0), (smallest, 3), (1 << 25, 1)] {

@@ -112,7 +112,7 @@ fn producer(choices: &Choices<'_>) {
                 let record = Whole::chosen(number, choices);
                 record.push(&mut producer).map(|is_sent| {
                     if is_sent {
-                        sent.push_back(record)
+                        sent.push_back(record);
                     }
                 })
             }

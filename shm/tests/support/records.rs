@@ -20,8 +20,10 @@ pub(crate) struct Whole {
 impl Whole {
     /// Of these sizes, with bytes that tell it from others; the payload is cut to what a record can hold.
     pub(crate) fn new(number: u32, (name, second, payload): (usize, usize, usize)) -> Self {
-        let fill =
-            |length: usize, salt: u8| (0..length).map(|at| (at as u8).wrapping_mul(salt) ^ number as u8).collect();
+        let fill = |length: usize, salt: u8| {
+            let low = |number: usize| number.to_le_bytes()[0];
+            (0..length).map(|at| low(at).wrapping_mul(salt) ^ number.to_le_bytes()[0]).collect()
+        };
         let room = LAYOUT.max_record() - record_length(name, second, 0);
         Self { number, name: fill(name, 3), second: fill(second, 5), payload: fill(payload.min(room), 7) }
     }

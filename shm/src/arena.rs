@@ -4,11 +4,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::allocator::{Allocator, Block};
 use crate::segment::OwnSegment;
 use crate::sentinel::is_forked_child;
+use crate::sync::Mutex;
 
 /// Arenas are this large; a payload of more than half of it gets a segment of its own.
 const ARENA: usize = 4 << 20;
@@ -60,10 +59,13 @@ impl Arenas {
         if length <= ARENA / 2 { ARENA } else { length.next_multiple_of(LARGE_STEP) }
     }
 
-    /// Adds a segment under the number by which the broker knows it.
+    /// Adds a segment under the number by which the broker knows it. After the end of the lane it is dropped.
     pub fn add(&self, number: u32, memory: OwnSegment) {
         let allocator = Allocator::new(memory.length());
-        self.state.lock().segments.push(Entry { number, memory: Arc::new(memory), allocator, idle: 0 });
+        let mut state = self.state.lock();
+        if !state.abandoned {
+            state.segments.push(Entry { number, memory: Arc::new(memory), allocator, idle: 0 });
+        }
     }
 
     /// Bytes of all segments.
@@ -73,6 +75,7 @@ impl Arenas {
 
     /// Memory for a payload of `length` bytes, or `None` when there is no room.
     pub fn loan(self: &Arc<Self>, length: usize) -> Option<Loan> {
+        // Before the lock, which another thread of the parent may have held as this process was forked.
         if is_forked_child() {
             return None;
         }
@@ -81,7 +84,8 @@ impl Arenas {
             return None;
         }
         let (entry, block) = state.segments.iter_mut().find_map(|entry| {
-            let block = if entry.suits(length) { entry.allocator.allocate(length) } else { None };
+            let is_usable = entry.suits(length) && entry.memory.region().is_here();
+            let block = if is_usable { entry.allocator.allocate(length) } else { None };
             Some((entry, block?))
         })?;
         entry.idle = 0;
@@ -165,18 +169,27 @@ impl Chunk {
     /// # Panics
     /// In a forked child, where the memory is not mapped.
     pub fn as_slice(&self) -> &[u8] {
-        assert_mapped();
+        self.assert_mapped();
         // SAFETY: the allocator has handed the range out to this chunk alone, this process alone writes the
         // segment, and the one writer (`Loan`) borrows the chunk exclusively.
         unsafe { self.memory.region().slice(self.range.clone()) }
+    }
+
+    fn assert_mapped(&self) {
+        let is_here = self.memory.region().is_here();
+        assert!(is_here, "a loan belongs to the process that took it, not to its forked child");
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
+        // A forked child has no part in the arena, and nobody who would unlock a lock that was held as it was forked.
+        if !self.memory.region().is_here() {
+            return;
+        }
         let Some(block) = self.block.take() else { return };
         let mut state = self.arenas.state.lock();
-        if let Some(entry) = state.segments.iter_mut().find(|entry| entry.number == self.segment) {
+        if let Some(entry) = state.segments.iter_mut().find(|entry| Arc::ptr_eq(&entry.memory, &self.memory)) {
             entry.allocator.free(block);
         }
     }
@@ -211,14 +224,10 @@ impl Deref for Loan {
 
 impl DerefMut for Loan {
     fn deref_mut(&mut self) -> &mut [u8] {
-        assert_mapped();
+        self.chunk.assert_mapped();
         // SAFETY: as in `Chunk::as_slice`; the chunk was not shared yet, so that `&mut self` is the only way to it.
         unsafe { self.chunk.memory.region().slice_mut(self.chunk.range.clone()) }
     }
-}
-
-fn assert_mapped() {
-    assert!(!is_forked_child(), "a loan belongs to the process that took it, not to its forked child");
 }
 
 #[cfg(all(test, not(loom)))]

@@ -103,6 +103,8 @@ impl DownWaiter {
         loop {
             match read(descriptor.as_fd(), &mut rings) {
                 Ok(0) => return false,
+                // Where the pipe is larger than was asked for, there may be more.
+                Ok(count) if count == rings.len() => {}
                 Err(Errno::EINTR) => {}
                 _ => return true,
             }

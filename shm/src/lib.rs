@@ -43,4 +43,6 @@ pub use segment::{OwnSegment, PeerSegment};
 pub use sentinel::is_forked_child;
 pub use slots::{Generations, Slots};
 pub use sync::Ordering;
+#[cfg(loom)]
+pub use sync::{Fence, without_fence};
 pub use violation::Violation;

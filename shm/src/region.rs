@@ -5,13 +5,14 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
+use std::sync::atomic::fence;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::mman::{MmapAdvise, madvise};
 
-use crate::layout::WORD;
-use crate::sentinel::{self, is_forked_child};
-use crate::sync::AtomicU64;
+use crate::layout::{PAGE, WORD};
+use crate::sentinel::Owner;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Memory that stays where it is until it is dropped: a mapping, or (for tests under sanitizers) the heap.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Region {
 
 #[derive(Debug)]
 enum Backing {
-    Mapping { map: ManuallyDrop<MmapRaw> },
+    Mapping { map: ManuallyDrop<MmapRaw>, owner: Owner },
     Heap { _words: std::sync::Arc<[AtomicU64]> },
 }
 
@@ -36,27 +37,33 @@ unsafe impl Sync for Region {}
 impl Region {
     /// Maps a segment for writing.
     pub(crate) fn map_writable(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        check_length(length)?;
+        let owner = Owner::current()?;
         let map = MmapOptions::new().len(length).map_raw(&segment.as_fd())?;
-        Self::of_mapping(map, length)
+        Self::of_mapping(map, length, owner)
     }
 
     /// Maps a segment for reading.
     pub(crate) fn map_readable(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        check_length(length)?;
+        let owner = Owner::current()?;
         let map = MmapOptions::new().len(length).map_raw_read_only(&segment.as_fd())?;
-        Self::of_mapping(map, length)
+        Self::of_mapping(map, length, owner)
     }
 
-    fn of_mapping(map: MmapRaw, length: usize) -> io::Result<Self> {
-        sentinel::set_up();
+    fn of_mapping(map: MmapRaw, length: usize, owner: Owner) -> io::Result<Self> {
+        refuse_models();
         // A forked child would be a second writer.
         map.advise(Advice::DontFork)?;
         let start = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length, backing: Backing::Mapping { map: ManuallyDrop::new(map) } })
+        Ok(Self { start, length, backing: Backing::Mapping { map: ManuallyDrop::new(map), owner } })
     }
 
     /// Two views of the same heap memory, as two processes would have of one segment.
     pub(crate) fn pair_on_heap(length: usize) -> (Self, Self) {
-        let words: std::sync::Arc<[AtomicU64]> = (0..length.div_ceil(WORD)).map(|_| AtomicU64::new(0)).collect();
+        refuse_models();
+        assert!(length.is_multiple_of(WORD), "a segment has whole words");
+        let words: std::sync::Arc<[AtomicU64]> = (0..length / WORD).map(|_| AtomicU64::new(0)).collect();
         let view = || Self {
             start: NonNull::from(&*words).cast(),
             length,
@@ -77,7 +84,26 @@ impl Region {
         }
     }
 
-    /// The word at an index. In memory that is mapped for reading it may only be loaded.
+    /// Whether this process has made the region: a forked child of it has not got the memory.
+    pub(crate) fn is_here(&self) -> bool {
+        match &self.backing {
+            Backing::Mapping { owner, .. } => owner.is_here(),
+            Backing::Heap { .. } => true,
+        }
+    }
+
+    /// Loads the word at an index, also from memory that is mapped for reading only.
+    pub(crate) fn load(&self, index: usize, ordering: Ordering) -> u64 {
+        // Of memory that cannot be written, only relaxed loads are promised to work (`std::sync::atomic`, "Atomic
+        // accesses to read-only memory"); a fence makes the same of one.
+        let value = self.word(index).load(Ordering::Relaxed);
+        if ordering != Ordering::Relaxed {
+            fence(ordering);
+        }
+        value
+    }
+
+    /// The word at an index. In memory that is mapped for reading it may only be loaded, and relaxed.
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
         let end = index.checked_mul(WORD).and_then(|at| at.checked_add(WORD));
         assert!(end.is_some_and(|end| end <= self.length), "a word lies within its segment");
@@ -120,11 +146,25 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         // In a forked child something else may be mapped at the place by now.
-        if let Backing::Mapping { map } = &mut self.backing
-            && !is_forked_child()
+        if let Backing::Mapping { map, owner } = &mut self.backing
+            && owner.is_here()
         {
             // SAFETY: the map is dropped here once, and never used again: `self` is going.
             unsafe { ManuallyDrop::drop(map) };
         }
+    }
+}
+
+/// Segments are whole pages, so that a word never reaches beyond the end of one.
+fn check_length(length: usize) -> io::Result<()> {
+    if length > 0 && length.is_multiple_of(PAGE) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "a segment has whole pages"))
+}
+
+fn refuse_models() {
+    if cfg!(loom) {
+        panic!("a modelled atomic is larger than a word: models run on memory of their own");
     }
 }

@@ -3,11 +3,9 @@
 //! A slot comes back at most once each time it was handed out, and is handed out again only after its return was
 //! read; so a ring with an entry for each slot never has to wait for room. Nobody is woken by a return.
 
-use parking_lot::Mutex;
-
 use crate::layout::{ControlLayout, SLOT_TAIL, WORD};
 use crate::memory::{OwnMemory, PeerMemory};
-use crate::sync::Ordering;
+use crate::sync::{Mutex, Ordering};
 use crate::violation::Violation;
 
 /// Takes slots back, from any thread.

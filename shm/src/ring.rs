@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, RING, SPACE_EVENT, TAIL, WORD, flag, operation};
 use crate::memory::{OwnMemory, PeerMemory};
-use crate::sync::{Ordering, fence};
+use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
 
 /// The parts of a record behind its descriptor.
@@ -66,8 +66,14 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     ///
     /// # Errors
     /// When the consumer's head is impossible.
+    ///
+    /// # Panics
+    /// When the length is neither; the consumer would take the record for an attack.
     pub fn reserve(&mut self, length: usize) -> Result<Option<Reservation<'_, O, P>>, Violation> {
-        debug_assert!(length.is_multiple_of(GRANULE) && length <= self.max_record);
+        assert!(
+            length.is_multiple_of(GRANULE) && length <= self.max_record,
+            "a record is whole granules and not too long"
+        );
         let need = self.need(length);
         if !self.has_room(need) {
             self.look_at_head()?;
@@ -79,10 +85,13 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         Ok(Some(Reservation { producer: self, start, length }))
     }
 
-    /// Appends a whole record. `false` when the ring is full.
+    /// Appends a whole record. `false` when the ring is full. The lengths in the descriptor are the caller's.
     ///
     /// # Errors
     /// When the consumer's head is impossible.
+    ///
+    /// # Panics
+    /// When the record is longer than [`max_record`](Self::max_record).
     pub fn push(&mut self, descriptor: &Descriptor, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
         let length = record_length(parts.name.len(), parts.second.len(), payload.len());
         let Some(mut reservation) = self.reserve(length)? else { return Ok(false) };
@@ -99,8 +108,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         if self.signaled == self.tail {
             return false;
         }
-        // Pairs with the fence in `Consumer::arm`.
-        fence(Ordering::SeqCst);
+        fence(Fence::Tail);
         let event = self.peer.load(EVENT, Ordering::Relaxed);
         crosses(std::mem::replace(&mut self.signaled, self.tail), event, self.tail)
     }
@@ -132,8 +140,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         // The head at which there is room, and the position before it.
         let wanted = (self.tail + need).saturating_sub(self.capacity);
         self.own.store(SPACE_EVENT, wanted.saturating_sub(1), Ordering::Relaxed);
-        // Pairs with the fence in `Consumer::release`.
-        fence(Ordering::SeqCst);
+        fence(Fence::SpaceEvent);
         self.look_at_head()?;
         Ok(self.has_room(need))
     }
@@ -185,10 +192,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     }
 
     fn offset(&self, position: u64) -> usize {
-        // Below the capacity, which is a usize.
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder of the capacity, which came from a usize")]
-        let offset = (position % self.capacity) as usize;
-        RING + offset
+        offset_in_ring(position, self.capacity)
     }
 }
 
@@ -203,13 +207,21 @@ pub struct Reservation<'a, O, P> {
 
 impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
     /// Writes the names.
+    ///
+    /// # Panics
+    /// When they are longer than the reservation.
     pub fn write_parts(&mut self, parts: Parts<'_>) {
+        let end = record_length(parts.name.len(), parts.second.len(), 0);
+        assert!(end <= self.length, "a record is written within its reservation");
         let at = self.producer.offset(self.start) + Descriptor::SIZE;
         self.producer.own.write(at, parts.name);
         self.producer.own.write(at + parts.name.len().next_multiple_of(WORD), parts.second);
     }
 
     /// Writes a part of the payload behind the names; `position` is a multiple of 8.
+    ///
+    /// # Panics
+    /// When the part does not lie within the reservation.
     pub fn write_payload(&mut self, parts: Parts<'_>, position: usize, bytes: &[u8]) {
         let names = parts.name.len().next_multiple_of(WORD) + parts.second.len().next_multiple_of(WORD);
         let at = Descriptor::SIZE + names + position;
@@ -240,6 +252,13 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         let descriptor = Descriptor { length, sequence: sequence(position).into(), ..*descriptor };
         self.own.write(self.offset(position), descriptor.as_bytes());
     }
+}
+
+/// Where in the segment the byte at a position lies.
+fn offset_in_ring(position: u64, capacity: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of the capacity, which came from a usize")]
+    let offset = (position % capacity) as usize;
+    RING + offset
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
@@ -303,7 +322,8 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         if tail < self.tail {
             return Err(Violation::Backwards);
         }
-        if tail - self.head > self.capacity {
+        // What was not given back cannot have been written again.
+        if tail - self.released > self.capacity {
             return Err(Violation::TooFar);
         }
         if !tail.is_multiple_of(GRANULE as u64) {
@@ -316,62 +336,67 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     /// The next record. Its bytes can be copied until the next call of [`next_record`](Self::next_record) or
     /// [`release`](Self::release).
     ///
+    /// A visit is bounded whatever the producer does: until [`release`](Self::release) there cannot be more bytes
+    /// than the ring has.
+    ///
     /// # Errors
     /// When the record is not one.
     pub fn next_record(&mut self) -> Result<Option<Record>, Violation> {
-        loop {
-            if !self.poll()? {
-                return Ok(None);
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "a remainder of the capacity, which is a usize")]
-            let at = (self.head % self.capacity) as usize;
-            let mut bytes = [0; Descriptor::SIZE];
-            self.peer.read(RING + at, &mut bytes);
-            let Ok(descriptor) = Descriptor::read_from_bytes(&bytes) else { return Err(Violation::Descriptor) };
+        if !self.poll()? {
+            return Ok(None);
+        }
+        let mut descriptor = self.look_at_descriptor()?;
+        if descriptor.operation == operation::PAD {
+            // It fills the ring to its end, is there because a record did not fit, and became visible with it.
             let length = u64::from(descriptor.length.get());
-            let to_end = self.capacity - at as u64;
-            let fits = length >= GRANULE as u64
-                && length.is_multiple_of(GRANULE as u64)
-                && length <= to_end
-                && length <= self.tail - self.head;
-            if !fits {
+            let to_end = self.capacity - self.head % self.capacity;
+            if length != to_end || length >= self.max_record as u64 {
                 return Err(Violation::Length);
             }
-            if descriptor.sequence.get() != sequence(self.head) {
+            self.head += length;
+            descriptor = self.look_at_descriptor()?;
+            if descriptor.operation == operation::PAD {
                 return Err(Violation::Descriptor);
             }
-            if descriptor.operation == operation::PAD {
-                // It fills the ring to its end, and nothing else.
-                if length != to_end {
-                    return Err(Violation::Length);
-                }
-                self.head += length;
-                continue;
-            }
-            let record = Record { descriptor, start: RING + at + Descriptor::SIZE };
-            self.check(&record, length)?;
-            self.head += length;
-            return Ok(Some(record));
         }
+        let length = u64::from(descriptor.length.get());
+        let record = Record { descriptor, start: self.offset(self.head) + Descriptor::SIZE };
+        // On their own first, so that the sum cannot overflow on any machine.
+        let is_whole = length <= self.max_record as u64
+            && record.inline_length() as u64 <= length
+            && record_length(record.name(), record.second(), record.inline_length()) as u64 <= length;
+        if !is_whole {
+            return Err(Violation::Length);
+        }
+        self.head += length;
+        Ok(Some(record))
     }
 
-    fn check(&self, record: &Record, length: u64) -> Result<(), Violation> {
-        let descriptor = &record.descriptor;
+    /// Copies the descriptor at the head, and checks what holds for records and PADs alike.
+    fn look_at_descriptor(&self) -> Result<Descriptor, Violation> {
+        let mut bytes = [0; Descriptor::SIZE];
+        self.peer.read(self.offset(self.head), &mut bytes);
+        let Ok(descriptor) = Descriptor::read_from_bytes(&bytes) else { return Err(Violation::Descriptor) };
+        let length = u64::from(descriptor.length.get());
+        let fits = length >= GRANULE as u64
+            && length.is_multiple_of(GRANULE as u64)
+            && length <= self.capacity - self.head % self.capacity
+            && length <= self.tail - self.head;
+        if !fits {
+            return Err(Violation::Length);
+        }
         let flags = descriptor.flags;
-        let is_legal = flags & !flag::ALL == 0
+        let is_legal = descriptor.sequence.get() == sequence(self.head)
+            && flags & !flag::ALL == 0
             && descriptor.reserved == 0
             && descriptor.reserved_end == [0; 16]
             && (flags & flag::IN_PLACE == 0 || flags & flag::FRAGMENT == 0)
             && (flags & flag::FRAGMENT != 0 || flags & flag::MORE == 0);
-        if !is_legal {
-            return Err(Violation::Descriptor);
-        }
-        // Each part is below 2^32, so that the sum cannot overflow.
-        let needed = record_length(record.name(), record.second(), record.inline_length());
-        if length > self.max_record as u64 || needed as u64 > length {
-            return Err(Violation::Length);
-        }
-        Ok(())
+        if is_legal { Ok(descriptor) } else { Err(Violation::Descriptor) }
+    }
+
+    fn offset(&self, position: u64) -> usize {
+        offset_in_ring(position, self.capacity)
     }
 
     /// Copies the names of a record behind each other into `names`, and says where the second begins.
@@ -401,8 +426,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         }
         // Release: what lies before the head has been read (pairs with the Acquire in `Producer::look_at_head`).
         self.own.store(HEAD, self.head, Ordering::Release);
-        // Pairs with the fence in `Producer::arm_space`.
-        fence(Ordering::SeqCst);
+        fence(Fence::Head);
         let event = self.peer.load(SPACE_EVENT, Ordering::Relaxed);
         crosses(std::mem::replace(&mut self.released, self.head), event, self.head)
     }
@@ -412,15 +436,15 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         self.head - self.released
     }
 
-    /// Asks to be woken by the next record. Says whether there is nothing to read; only then may the caller sleep.
-    /// Being woken needs no disarming: an event that was passed costs nothing.
+    /// Asks to be woken by the next record. Says whether there is nothing to read; only then may the caller sleep,
+    /// and only after [`release`](Self::release): a producer that waits for room which nobody gives back sends no
+    /// next record. Being woken needs no disarming: an event that was passed costs nothing.
     ///
     /// # Errors
     /// When the producer's tail is impossible.
     pub fn arm(&mut self) -> Result<bool, Violation> {
         self.own.store(EVENT, self.head, Ordering::Relaxed);
-        // Pairs with the fence in `Producer::must_ring`.
-        fence(Ordering::SeqCst);
+        fence(Fence::Event);
         Ok(!self.poll()?)
     }
 }

@@ -6,11 +6,10 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::layout::GRANULE;
+use crate::layout::{GRANULE, WORD};
 use crate::memory::PeerMemory;
 use crate::returns::GiveBack;
 use crate::segment::PeerSegment;
-use crate::sentinel::is_forked_child;
 use crate::violation::Violation;
 
 /// A range of another process's segment that was handed to this process under a slot. Dropping it gives the slot
@@ -65,10 +64,7 @@ impl Sample {
     /// # Panics
     /// In a forked child, where the memory is not mapped.
     pub fn as_slice(&self) -> &[u8] {
-        assert!(
-            !is_forked_child(),
-            "a payload in shared memory belongs to the process that received it, not to its forked child"
-        );
+        self.assert_mapped();
         // SAFETY: the range was checked by `new`, and the mapping lives as long as `self`. Nobody writes it while it
         // is out: only its sender could, its library does not before the slot has come back, and senders that are
         // not trusted to use the library are not mapped (the contract stated above).
@@ -77,12 +73,28 @@ impl Sample {
 
     /// Copies bytes out, beginning at `position`, without a reference to them: for senders that are not trusted.
     /// Returns how many were copied.
+    ///
+    /// # Panics
+    /// In a forked child, where the memory is not mapped.
     pub fn copy_to(&self, position: usize, bytes: &mut [u8]) -> usize {
+        self.assert_mapped();
         let count = bytes.len().min(self.len().saturating_sub(position));
-        debug_assert!(position.is_multiple_of(size_of::<u64>()), "copies begin on words");
-        if count > 0 {
-            self.segment.read(self.range.start + position, &mut bytes[..count]);
+        let bytes = &mut bytes[..count];
+        if bytes.is_empty() {
+            return 0;
         }
+        // Memory is read in words; the first may begin before the position.
+        let skew = position % WORD;
+        let start = self.range.start + position - skew;
+        if skew == 0 {
+            self.segment.read(start, bytes);
+            return count;
+        }
+        let mut word = [0; WORD];
+        self.segment.read(start, &mut word);
+        let (first, rest) = bytes.split_at_mut(count.min(WORD - skew));
+        first.copy_from_slice(&word[skew..skew + first.len()]);
+        self.segment.read(start + WORD, rest);
         count
     }
 
@@ -91,15 +103,27 @@ impl Sample {
     /// # Errors
     /// As of a non-blocking `sendmsg`.
     pub fn send(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize> {
-        let start = self.range.end.min(self.range.start + position);
+        let start = self.range.end.min(self.range.start.saturating_add(position));
         self.segment.send(socket, heads, &(start..self.range.end))
+    }
+
+    /// Whether this process received it, and not the one that forked it.
+    fn is_here(&self) -> bool {
+        self.segment.region().is_here()
+    }
+
+    fn assert_mapped(&self) {
+        assert!(
+            self.is_here(),
+            "a payload in shared memory belongs to the process that received it, not to its forked child"
+        );
     }
 }
 
 impl Drop for Sample {
     fn drop(&mut self) {
         // In a forked child nothing is mapped and nothing is owned.
-        if !is_forked_child() {
+        if self.is_here() {
             self.returns.give_back(self.slot.0, self.slot.1);
         }
     }

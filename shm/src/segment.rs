@@ -28,7 +28,7 @@ impl OwnSegment {
     /// What the system says.
     pub fn create(name: &CStr, length: usize, used: usize) -> io::Result<(Self, OwnedFd)> {
         let segment = seal::create(name, length)?;
-        seal::allocate(&segment, used.clamp(PAGE, length))?;
+        seal::allocate(&segment, used.max(PAGE).min(length))?;
         let region = Region::map_writable(&segment, length)?;
         seal::seal_for_ever(&segment)?;
         Ok((Self { region }, segment))
@@ -47,6 +47,9 @@ impl OwnSegment {
     }
 
     /// Both ends of a segment on the heap, for tests.
+    ///
+    /// # Panics
+    /// When the length is not a multiple of 8.
     pub fn on_heap(length: usize) -> (Self, PeerSegment) {
         let (own, peer) = Region::pair_on_heap(length);
         (Self { region: own }, PeerSegment { region: peer })
@@ -153,7 +156,7 @@ impl PeerSegment {
 
 impl PeerMemory for PeerSegment {
     fn load(&self, at: usize, ordering: Ordering) -> u64 {
-        self.region.word(at / size_of::<u64>()).load(ordering)
+        self.region.load(at / size_of::<u64>(), ordering)
     }
 
     fn read(&self, at: usize, bytes: &mut [u8]) {

@@ -1,0 +1,286 @@
+//! Each thing that a hostile peer can write, and the violation in which it ends.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as NativeOrdering};
+use std::thread;
+
+use busway_shm::layout::{GRANULE, HEAD, RING, SLOT_TAIL, TAIL, flag, operation};
+use busway_shm::{Consumer, Descriptor, HeapMemory, Ordering, OwnMemory, Parts, Producer, ReturnReader, Violation};
+use zerocopy::IntoBytes;
+
+use support::records::{LAYOUT, Whole};
+
+const CAPACITY: u64 = LAYOUT.ring as u64;
+const STEP: u64 = GRANULE as u64;
+
+/// A consumer and the segment of its producer, who writes there what it likes.
+struct Forger {
+    memory: Arc<HeapMemory>,
+    consumer: Consumer<Arc<HeapMemory>, Arc<HeapMemory>>,
+}
+
+impl Forger {
+    fn new() -> Self {
+        let (memory, own) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+        Self { consumer: Consumer::new(own, memory.clone(), LAYOUT), memory }
+    }
+
+    /// Its consumer has read (and given back) records up to `position`, a multiple of 64.
+    fn at(position: u64) -> Self {
+        let mut forger = Self::new();
+        for at in (0..position).step_by(GRANULE) {
+            forger.write(at, record(STEP));
+            forger.set_tail(at + STEP);
+            assert!(forger.consumer.next_record().unwrap().is_some());
+            let _ = forger.consumer.release();
+        }
+        forger
+    }
+
+    fn set_tail(&self, tail: u64) {
+        self.memory.store(TAIL, tail, Ordering::Release);
+    }
+
+    /// Writes a descriptor with the sequence that belongs to its position.
+    fn write(&self, position: u64, descriptor: Descriptor) {
+        let sequence = u32::try_from(position / STEP).expect("a test does not come that far").into();
+        self.write_as_is(position, Descriptor { sequence, ..descriptor });
+    }
+
+    fn write_as_is(&self, position: u64, descriptor: Descriptor) {
+        let at = usize::try_from(position % CAPACITY).expect("below the capacity");
+        self.memory.write(RING + at, descriptor.as_bytes());
+    }
+
+    /// What comes of one record, at the beginning of the ring, when the tail is behind it.
+    #[track_caller]
+    fn refuses(tail: u64, descriptor: Descriptor, violation: Violation) {
+        let mut forger = Self::new();
+        forger.write(0, descriptor);
+        forger.set_tail(tail);
+        assert_eq!(forger.consumer.next_record(), Err(violation), "{descriptor:?}");
+        assert_eq!(forger.consumer.unreleased(), 0, "nothing of it was taken");
+    }
+}
+
+fn record(length: u64) -> Descriptor {
+    let length = u32::try_from(length).expect("a length").into();
+    Descriptor { length, operation: 1, ..Descriptor::default() }
+}
+
+fn pad(length: u64) -> Descriptor {
+    Descriptor { operation: operation::PAD, ..record(length) }
+}
+
+#[test]
+fn a_tail_is_aligned_and_goes_forward_and_not_too_far() {
+    for (tail, violation) in [
+        (32, Violation::Unaligned),
+        (CAPACITY + STEP, Violation::TooFar),
+        (u64::MAX, Violation::TooFar),
+        (u64::MAX - 63, Violation::TooFar),
+    ] {
+        let mut forger = Forger::new();
+        forger.set_tail(tail);
+        assert_eq!(forger.consumer.poll(), Err(violation));
+        assert_eq!(forger.consumer.arm(), Err(violation));
+        assert_eq!(forger.consumer.next_record(), Err(violation));
+    }
+    let mut forger = Forger::at(2 * STEP);
+    forger.set_tail(STEP);
+    assert_eq!(forger.consumer.next_record(), Err(Violation::Backwards));
+}
+
+#[test]
+fn a_visit_ends_though_the_producer_never_does() {
+    let mut forger = Forger::new();
+    let mut read = 0;
+    // As soon as a record was read the producer writes another one in its place.
+    let end = loop {
+        forger.write(read, record(STEP));
+        forger.set_tail(read + STEP);
+        match forger.consumer.next_record() {
+            Ok(record) => assert!(record.is_some()),
+            Err(violation) => break violation,
+        }
+        read += STEP;
+        assert!(read <= CAPACITY, "no more is read at once than the ring holds");
+    };
+    assert_eq!((end, read), (Violation::TooFar, CAPACITY));
+}
+
+#[test]
+fn a_length_is_that_of_a_record_which_was_written() {
+    let longest = LAYOUT.max_record() as u64;
+    for (tail, length) in [(STEP, 0), (STEP, 32), (2 * STEP, 96), (STEP, 2 * STEP), (CAPACITY, longest + STEP)] {
+        Forger::refuses(tail, record(length), Violation::Length);
+    }
+    Forger::refuses(CAPACITY, record(u64::from(u32::MAX - 63)), Violation::Length);
+    // It would cross the end of the ring.
+    let mut forger = Forger::at(CAPACITY - STEP);
+    forger.write(CAPACITY - STEP, record(2 * STEP));
+    forger.set_tail(CAPACITY + STEP);
+    assert_eq!(forger.consumer.next_record(), Err(Violation::Length));
+}
+
+#[test]
+fn parts_lie_within_their_record() {
+    let fits = Descriptor { name: 8.into(), second: 8.into(), payload: 48.into(), ..record(2 * STEP) };
+    let mut forger = Forger::new();
+    forger.write(0, fits);
+    forger.set_tail(2 * STEP);
+    assert!(forger.consumer.next_record().unwrap().is_some());
+    for descriptor in [
+        Descriptor { name: 9.into(), ..fits },
+        Descriptor { second: 9.into(), ..fits },
+        Descriptor { payload: 49.into(), ..fits },
+        Descriptor { name: u16::MAX.into(), second: u16::MAX.into(), ..fits },
+        Descriptor { payload: u32::MAX.into(), ..fits },
+    ] {
+        Forger::refuses(2 * STEP, descriptor, Violation::Length);
+    }
+}
+
+#[test]
+fn a_descriptor_has_its_sequence_and_nothing_reserved() {
+    for descriptor in [
+        Descriptor { flags: flag::ALL + 1, ..record(STEP) },
+        Descriptor { flags: flag::IN_PLACE | flag::FRAGMENT, ..record(STEP) },
+        Descriptor { flags: flag::MORE, ..record(STEP) },
+        Descriptor { reserved: 1, ..record(STEP) },
+        Descriptor { reserved_end: [1; 16], ..record(STEP) },
+    ] {
+        Forger::refuses(STEP, descriptor, Violation::Descriptor);
+    }
+    let mut forger = Forger::at(STEP);
+    // A record from another time.
+    forger.write_as_is(STEP, record(STEP));
+    forger.set_tail(2 * STEP);
+    assert_eq!(forger.consumer.next_record(), Err(Violation::Descriptor));
+}
+
+#[test]
+fn a_pad_fills_the_end_before_a_record_and_nothing_else() {
+    // Shorter than what is left; the whole ring; too long to be because a record did not fit.
+    Forger::refuses(CAPACITY, pad(STEP), Violation::Length);
+    Forger::refuses(CAPACITY, pad(CAPACITY), Violation::Length);
+    let longest = LAYOUT.max_record() as u64;
+    let mut forger = Forger::at(CAPACITY - longest);
+    forger.write(CAPACITY - longest, pad(longest));
+    forger.write(CAPACITY, record(STEP));
+    forger.set_tail(CAPACITY + STEP);
+    assert_eq!(forger.consumer.next_record(), Err(Violation::Length));
+
+    // A record has to follow, and at once.
+    for (next, tail, violation) in [
+        (record(STEP), CAPACITY, Violation::Length),
+        (pad(STEP), CAPACITY + STEP, Violation::Descriptor),
+        (pad(CAPACITY), 2 * CAPACITY - STEP, Violation::Length),
+    ] {
+        let mut forger = Forger::at(CAPACITY - STEP);
+        forger.write(CAPACITY - STEP, pad(STEP));
+        forger.write(CAPACITY, next);
+        forger.set_tail(tail);
+        assert_eq!(forger.consumer.next_record(), Err(violation), "{next:?}");
+    }
+    let mut forger = Forger::at(CAPACITY - STEP);
+    forger.write(CAPACITY - STEP, pad(STEP));
+    forger.write(CAPACITY, record(STEP));
+    forger.set_tail(CAPACITY + STEP);
+    assert!(forger.consumer.next_record().unwrap().is_some());
+}
+
+#[test]
+fn a_head_is_aligned_and_goes_forward_and_not_beyond_the_tail() {
+    let (own, peer) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+    let mut producer = Producer::new(own, peer.clone(), LAYOUT);
+    for number in 0..4 {
+        assert!(Whole::new(number, (0, 0, 0)).push(&mut producer).unwrap());
+    }
+    peer.store(HEAD, 2 * STEP, Ordering::Release);
+    assert_eq!(producer.is_drained(), Ok(false));
+    for (head, violation) in [
+        (STEP, Violation::Backwards),
+        (5 * STEP, Violation::TooFar),
+        (u64::MAX, Violation::TooFar),
+        (3 * STEP + 8, Violation::Unaligned),
+    ] {
+        peer.store(HEAD, head, Ordering::Release);
+        assert_eq!(producer.is_drained(), Err(violation));
+        assert_eq!(producer.arm_space(GRANULE), Err(violation));
+        assert_eq!(producer.unread(), 2 * STEP, "a head that cannot be is not taken over");
+    }
+}
+
+#[test]
+fn no_more_slots_come_back_than_there_are() {
+    let slots = LAYOUT.slots as u64;
+    for (tail, violation) in [(slots + 1, Violation::TooFar), (u64::MAX, Violation::TooFar)] {
+        let memory = HeapMemory::new(LAYOUT.total());
+        memory.store(SLOT_TAIL, tail, Ordering::Release);
+        assert_eq!(ReturnReader::new(memory, LAYOUT).next_returned(), Err(violation));
+    }
+    let memory = HeapMemory::new(LAYOUT.total());
+    let mut reader = ReturnReader::new(memory.clone(), LAYOUT);
+    memory.store(SLOT_TAIL, 2, Ordering::Release);
+    assert_eq!([reader.next_returned(), reader.next_returned()], [Ok(Some((0, 0))); 2]);
+    memory.store(SLOT_TAIL, 1, Ordering::Release);
+    assert_eq!(reader.next_returned(), Err(Violation::Backwards));
+}
+
+#[test]
+#[should_panic(expected = "not too long")]
+fn a_record_that_the_consumer_would_refuse_is_not_reserved() {
+    let (own, peer) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+    let _ = Producer::new(own, peer, LAYOUT).reserve(LAYOUT.max_record() + GRANULE);
+}
+
+#[test]
+#[should_panic(expected = "within its reservation")]
+fn names_are_written_within_their_reservation() {
+    let (own, peer) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+    let mut producer = Producer::new(own, peer, LAYOUT);
+    let mut reservation = producer.reserve(GRANULE).unwrap().unwrap();
+    reservation.write_parts(Parts { name: b"name", second: b"" });
+}
+
+/// Not modelled, but as it would be: another thread writes everywhere while records are read.
+#[test]
+fn memory_that_changes_all_the_time_is_survived() {
+    const OFTEN: usize = if cfg!(miri) { 5 } else { 5_000 };
+    let is_over = AtomicBool::new(false);
+    let (memory, own) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+    let honest = Descriptor { name: 8.into(), payload: 50.into(), ..record(2 * STEP) };
+    let lying = Descriptor { name: u16::MAX.into(), payload: u32::MAX.into(), ..record(2 * STEP) };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(NativeOrdering::Relaxed) {
+                for descriptor in [honest, lying, honest] {
+                    memory.write(RING, descriptor.as_bytes());
+                    memory.store(TAIL, 2 * STEP, Ordering::Release);
+                }
+            }
+        });
+        // Until both were seen often enough, in whatever way the two threads take turns.
+        let (mut taken, mut refused) = (0, 0);
+        while taken < OFTEN || refused < OFTEN {
+            let mut consumer = Consumer::new(own.clone(), memory.clone(), LAYOUT);
+            match consumer.next_record() {
+                Ok(Some(record)) => {
+                    let whole = Whole::copied(&consumer, &record);
+                    assert!(whole.length() <= 2 * GRANULE, "what was checked is what is copied");
+                    taken += 1;
+                }
+                Ok(None) => thread::yield_now(),
+                Err(violation) => {
+                    assert_eq!(violation, Violation::Length);
+                    refused += 1;
+                }
+            }
+        }
+        is_over.store(true, NativeOrdering::Relaxed);
+    });
+}

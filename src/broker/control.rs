@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::peer::{Peer, Transport};
 use super::router::{Request, Router, Source};
 use super::touched::Touched;
-use crate::lane::{LaneStatus, Outgoing, Routed, Sink};
+use crate::lane::{Outgoing, Routed, Sink};
 use crate::names::ClientName;
 use crate::payload::Content;
 
@@ -291,14 +291,8 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         Transport::Unix(identity) => (None, identity),
         Transport::Internal => (None, None),
     };
-    let mut transport = peer.transport.name();
-    let (mut lane_off_reason, mut counts) = (None, None);
-    match peer.sink.lane_status() {
-        LaneStatus::NotLocal => {}
-        LaneStatus::Off(reason) => lane_off_reason = Some(reason.to_string()),
-        #[cfg(feature = "shm")]
-        LaneStatus::On { in_place, copied } => (transport, counts) = ("lane", Some((in_place, copied))),
-    }
+    let lane = peer.sink.lane_status();
+    let counts = lane.counts();
     ClientInfo {
         name: peer.name.to_string(),
         kind: peer.transport.kind().into(),
@@ -310,8 +304,8 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         w_bytes: level.taken_bytes,
         queue: level.frames,
         instances: secondaries + 1,
-        transport: Some(transport.into()),
-        lane_off_reason,
+        transport: Some(if counts.is_some() { "lane" } else { peer.transport.name() }.into()),
+        lane_off_reason: lane.off_reason().map(|reason| reason.to_string()),
         in_place: counts.map(|(in_place, _)| in_place),
         copied: counts.map(|(_, copied)| copied),
         uid: identity.map(|identity| identity.uid),

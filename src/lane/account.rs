@@ -221,3 +221,101 @@ impl Amount {
         self.slots > account.slots / share || self.bytes > account.bytes / share
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use busway_shm::layout::ControlLayout;
+    use busway_shm::{OwnMemory, ReturnReader};
+
+    use super::*;
+    use crate::lane::budget::{Budget, Cost};
+
+    const SLOTS: u32 = 64;
+    const BYTES: u32 = 64 << 10;
+
+    struct Sender {
+        account: Arc<Account>,
+        segment: Arc<Segment>,
+        returned: ReturnReader<PeerSegment>,
+        next_slot: u32,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            let layout = ControlLayout { ring: ControlLayout::MIN_RING, slots: SLOTS as usize };
+            let (own, peer) = OwnSegment::on_heap(layout.total());
+            let (arena, map) = OwnSegment::on_heap(BYTES as usize);
+            arena.write(0, b"in place");
+            let cost = Cost { descriptors: 1, mappings: 1, bytes: 1 };
+            let segment = Segment {
+                number: 1,
+                map: Arc::new(map),
+                descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+                owner: 0,
+                _spent: Budget::new(Cost { descriptors: 4, mappings: 4, bytes: 4 }).spend(0, cost).unwrap(),
+            };
+            Self {
+                account: Account::new(Returns::new(Arc::new(own), layout), (SLOTS, BYTES as usize), 0),
+                segment: Arc::new(segment),
+                returned: ReturnReader::new(peer, layout),
+                next_slot: 0,
+            }
+        }
+
+        fn send(&mut self, length: u32) -> Arc<Incoming> {
+            let slot = self.next_slot;
+            self.next_slot += 1;
+            self.account.receive(&self.segment, (0, length), (slot, 1)).unwrap()
+        }
+    }
+
+    #[test]
+    fn one_receiver_holds_a_quarter_of_the_slots_and_all_hold_half() {
+        let mut sender = Sender::new();
+        let payloads: Vec<_> = (0..SLOTS).map(|_| sender.send(8)).collect();
+        let mut pins = Vec::new();
+        for receiver in 0..4 {
+            // Payloads of its own.
+            let own = payloads.iter().skip(receiver * 16).take(17);
+            pins.push(own.filter_map(|payload| payload.pin(receiver as u64)).collect::<Vec<_>>());
+        }
+        let counts: Vec<_> = pins.iter().map(Vec::len).collect();
+        assert_eq!(counts, [16, 16, ALWAYS, ALWAYS]);
+        // What is held already costs no more of the whole, whoever else holds it.
+        let others: Vec<_> = payloads.iter().take(17).filter_map(|payload| payload.pin(9)).collect();
+        assert_eq!(others.len(), 16);
+        drop((pins, others));
+        assert!(sender.account.is_clear());
+        drop(payloads);
+        let mut returned = 0;
+        while sender.returned.next_returned().unwrap().is_some() {
+            returned += 1;
+        }
+        assert_eq!(returned, SLOTS);
+    }
+
+    #[test]
+    fn bytes_count_as_well_as_slots_and_four_may_always_be_held() {
+        let mut sender = Sender::new();
+        let payloads: Vec<_> = (0..6).map(|_| sender.send(BYTES / 8)).collect();
+        let pins: Vec<_> = payloads.iter().filter_map(|payload| payload.pin(1)).collect();
+        assert_eq!(pins.len(), ALWAYS);
+        drop(pins);
+        assert!(sender.account.is_clear());
+    }
+
+    #[test]
+    fn a_slot_that_is_out_is_not_used_again_and_a_range_lies_in_its_segment() {
+        let mut sender = Sender::new();
+        let payload = sender.send(8);
+        let account = Arc::clone(&sender.account);
+        let again = |slot, range| account.receive(&sender.segment, range, slot).map(|_| ());
+        assert_eq!(again((0, 2), (0, 8)), Err(Violation::Slot));
+        drop(payload);
+        assert_eq!(again((0, 2), (0, 8)), Ok(()));
+        assert_eq!(again((1, 1), (u64::from(BYTES), 1)), Err(Violation::Range));
+        assert_eq!(again((2, 1), (8, 8)), Err(Violation::Range));
+        assert_eq!(again((3, 1), (u64::MAX - 63, 64)), Err(Violation::Range));
+        assert_eq!(again((SLOTS, 1), (0, 8)), Err(Violation::Slot));
+    }
+}

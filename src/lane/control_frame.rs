@@ -37,6 +37,7 @@ impl SegmentFrame {
     /// Appends the whole frame.
     #[cfg(feature = "broker")]
     pub(super) fn encode(self, out: &mut Vec<u8>) {
+        #[expect(clippy::cast_possible_truncation, reason = "17 bytes")]
         let length = U32::new(size_of::<Self>() as u32);
         let header = BrokerHeader { kind: SEGMENT_KIND, length, trailer: 0 };
         out.extend_from_slice(header.as_bytes());

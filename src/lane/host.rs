@@ -178,12 +178,6 @@ impl LaneHost {
             }
         }
     }
-
-    /// Connections that have ended and still hold payloads.
-    #[cfg(test)]
-    pub(crate) fn zombies(&self) -> usize {
-        self.zombies.lock().len()
-    }
 }
 
 fn layout() -> ControlLayout {

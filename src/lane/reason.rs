@@ -32,6 +32,7 @@ pub enum LaneOff {
     Negotiating = 11,
 }
 
+#[cfg(feature = "shm")]
 impl LaneOff {
     /// The reason that a number stands for.
     pub(crate) fn from_number(number: u8) -> Self {

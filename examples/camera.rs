@@ -9,6 +9,8 @@
 //! A viewer prints once a second how many frames it got, how many of them in place, and how long they took from the
 //! camera's call to here (median, 99 % and longest, in microseconds).
 
+#![allow(clippy::print_stdout, reason = "an example talks")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use busway::{Client, Loan, default_sockets};

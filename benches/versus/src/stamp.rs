@@ -69,6 +69,7 @@ impl Outgoing {
     }
 
     /// Where touched payloads are copied from.
+    #[cfg(feature = "iceoryx2")]
     pub(crate) fn source(&self) -> Option<&[u8]> {
         self.source.as_deref()
     }
@@ -83,7 +84,7 @@ impl Outgoing {
     }
 
     /// The next payload, for systems that lend memory to write it to.
-    #[cfg_attr(not(any(feature = "lane", feature = "zenoh")), expect(dead_code, reason = "no system lends memory"))]
+    #[cfg(any(feature = "lane", feature = "zenoh"))]
     pub(crate) fn write(&self, memory: &mut [u8], stamp: Stamp) {
         if let Some(source) = &self.source {
             memory.copy_from_slice(source);

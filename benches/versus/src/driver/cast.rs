@@ -73,10 +73,6 @@ impl Cast {
         Ok(player)
     }
 
-    pub(crate) fn pid(&self, player: Player) -> u32 {
-        self.processes[player.0].child.id()
-    }
-
     /// Waits until a process says a word.
     pub(crate) fn wait_for(&mut self, player: Player, word: &str) -> Result<()> {
         let said = self.line(player)?;
@@ -91,6 +87,19 @@ impl Cast {
         let said = self.line(player)?;
         let result = said.strip_prefix(RESULT).ok_or_else(|| format!("{said:?} is no result"))?;
         Ok(serde_json::from_str(result)?)
+    }
+
+    /// Whether all still run.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        for Process { child, what, log, .. } in &mut self.processes {
+            if child.try_wait()?.is_some() {
+                return Err(format!("{what} ended early: {}", last_line(log)).into());
+            }
+        }
+        Ok(())
     }
 
     /// Lets a process begin.

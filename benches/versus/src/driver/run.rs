@@ -109,7 +109,7 @@ impl Play {
     }
 
     /// Two that play ping-pong.
-    fn round_trip(plan: &Plan, cast: &mut Cast) -> Result<Self> {
+    pub(super) fn round_trip(plan: &Plan, cast: &mut Cast) -> Result<Self> {
         let other = cast.start(&Plan { role: Role::Pong, ..plan.clone() })?;
         cast.wait_for(other, BOUND)?;
         let lead = cast.start(plan)?;
@@ -118,9 +118,14 @@ impl Play {
         Ok(Self { lead, others: Vec::new(), receivers: 2, sent: Outcome::default(), received: Vec::new() })
     }
 
+    /// Begins, and goes on until the driver drops the cast.
+    pub(crate) fn begin(&self, cast: &mut Cast) -> Result<()> {
+        cast.go(self.lead)
+    }
+
     /// Measures.
     pub(crate) fn perform(&mut self, cast: &mut Cast) -> Result<()> {
-        cast.go(self.lead)?;
+        self.begin(cast)?;
         self.sent = cast.outcome(self.lead)?;
         for other in &self.others {
             self.received.push(cast.outcome(*other)?);

@@ -25,13 +25,14 @@ pub(crate) struct Work {
     pub(crate) one_cpu: bool,
     pub(crate) rate: Option<u32>,
     /// Whether the quick mode has it.
-    quick: bool,
+    pub(crate) quick: bool,
 }
 
 pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
 
-const STREAM: Work = Work {
+/// 64 B from one to one, with nothing special about it.
+pub(crate) const STREAM: Work = Work {
     name: "throughput",
     shape: Shape::Stream,
     payload: 64,

@@ -59,6 +59,9 @@ impl Cast {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?)
+            // What went wrong is wanted in the last line.
+            .env("RUST_BACKTRACE", "0")
+            .env("RUST_LOG", "off")
             .spawn()
             .context(|| format!("cannot start {what}"))?;
         let output = child.stdout.take();

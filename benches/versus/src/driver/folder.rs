@@ -35,8 +35,9 @@ impl Drop for Folder {
     }
 }
 
-/// The last line of a log, to say what a program that failed has said.
+/// The last line of a log that says something, to tell what a program that failed has said.
 pub(crate) fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("(it said nothing)").trim().to_owned()
+    let says_something = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
+    text.lines().rev().find(says_something).unwrap_or("(it said nothing)").trim().to_owned()
 }

@@ -8,6 +8,8 @@ mod round_trip;
 mod subscriber;
 
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
 
 use crate::control::Driver;
 use crate::failure::{Context, Result};
@@ -59,10 +61,16 @@ impl Times {
 
 /// Does what the plan says, until the driver ends it.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
-    // One thread for all, as a small program would have; the same for every system.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
-    let done = runtime.block_on(local.run_until(run_system(plan)));
+    // One thread for all, as a small program would have; the same for every system but zenoh, which refuses it.
+    let (runtime, done) = if plan.system == System::Zenoh {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let done = runtime.block_on(run_system(plan));
+        (runtime, done)
+    } else {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let done = runtime.block_on(LocalSet::new().run_until(run_system(plan)));
+        (runtime, done)
+    };
     // Some clients leave tasks behind that never end.
     runtime.shutdown_background();
     done.context(|| format!("{:?} {} of {}", plan.role, plan.index, plan.system))

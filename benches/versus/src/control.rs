@@ -30,7 +30,8 @@ impl Driver {
     /// By standard input, which must be a pipe.
     pub(crate) fn new() -> Result<Self> {
         let input = std::io::stdin().as_fd().try_clone_to_owned()?;
-        let input = pipe::Receiver::from_owned_fd(input).context(|| "standard input is not the driver's pipe".into())?;
+        let input =
+            pipe::Receiver::from_owned_fd(input).context(|| "standard input is not the driver's pipe".into())?;
         Ok(Self { lines: BufReader::new(input) })
     }
 

@@ -27,7 +27,8 @@ impl Reporter {
     /// Reports to the publisher of a plan.
     pub(crate) fn connect(plan: &Plan) -> Result<Self> {
         let path = plan.credit_path();
-        let stream = BlockingStream::connect(&path).context(|| format!("no publisher listens at {}", path.display()))?;
+        let stream =
+            BlockingStream::connect(&path).context(|| format!("no publisher listens at {}", path.display()))?;
         let every = plan.report_every();
         Ok(Self { stream, every, due: every })
     }

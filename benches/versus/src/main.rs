@@ -79,10 +79,7 @@ fn measure(options: &Options, part: &Command) -> Result<&'static str> {
     }
 }
 
-fn compare(
-    settings: &Settings,
-    keep: impl Fn(&'static str, &Samples) -> Result<&'static str>,
-) -> Result<&'static str> {
+fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<&'static str>) -> Result<&'static str> {
     let name = "compare";
     let samples = driver::compare(settings, |so_far| {
         // Half an hour should not be lost for an interrupt.

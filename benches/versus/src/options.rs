@@ -122,7 +122,9 @@ impl Options {
             if !system.is_built_in() {
                 eprintln!("versus: {system} is left out: this program was built without it");
             } else if !programs.has(system) {
-                eprintln!("versus: {system} is left out: its broker is not there; see --help for where it is looked for");
+                eprintln!(
+                    "versus: {system} is left out: its broker is not there; see --help for where it is looked for"
+                );
             } else {
                 systems.push(system);
             }

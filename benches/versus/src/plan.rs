@@ -80,21 +80,25 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
 }
 
-/// Messages and bytes that may be on their way: the same for every system.
+/// Messages and bytes that may be on their way: the same for every system. Brokers hold 8192 frames and, ours, 64 MiB
+/// for a client before they cut it.
 const WINDOW_MESSAGES: usize = 4096;
 const WINDOW_BYTES: usize = 64 << 20;
+/// The same for the copies of all receivers: who has hundreds of clients in one process must still find time to tell
+/// the broker that they live.
+const WINDOW_COPIES: usize = 65_536;
 const SMALLEST_WINDOW: usize = 2;
+/// iceoryx2 and zenoh reserve memory for every message that may be on its way.
+const RESERVED_MESSAGES: usize = 1024;
 
 impl Plan {
     pub(crate) fn window(&self) -> u64 {
-        let window = (WINDOW_BYTES / self.payload.max(1)).clamp(SMALLEST_WINDOW, WINDOW_MESSAGES);
-        match self.system {
-            // A place for each is reserved in memory when the ports are made.
-            System::Iceoryx2 => window.min(1024) as u64,
-            // The same as shared memory for as many payloads.
-            System::Zenoh => window.min(1024) as u64,
-            _ => window as u64,
-        }
+        let most = match self.system {
+            System::Iceoryx2 | System::Zenoh => RESERVED_MESSAGES,
+            _ => WINDOW_MESSAGES,
+        };
+        let window = (WINDOW_BYTES / self.payload.max(1)).min(WINDOW_COPIES / self.receivers.max(1));
+        window.clamp(SMALLEST_WINDOW, most) as u64
     }
 
     /// Messages after which a receiver reports.

@@ -16,7 +16,9 @@ use crate::plan::Plan;
 use crate::roles::Outcome;
 
 /// The longest that any step may take; nobody waits that long unless something is stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the others may take to fail when one has.
+const AFTERMATH: Duration = Duration::from_millis(200);
 /// How long a process may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -97,12 +99,13 @@ impl Cast {
     /// # Errors
     /// When one has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
+        let mut ended = Vec::new();
         for Process { child, what, log, .. } in &mut self.processes {
             if child.try_wait()?.is_some() {
-                return Err(format!("{what} ended early: {}", last_line(log)).into());
+                ended.push(format!("{what} ended early: {}", last_line(log)));
             }
         }
-        Ok(())
+        if ended.is_empty() { Ok(()) } else { Err(ended.join("; ").into()) }
     }
 
     /// Lets a process begin.
@@ -125,9 +128,11 @@ impl Cast {
             }
             match self.told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok((from, Some(line))) => self.processes[from.0].said.push_back(line),
-                Ok((from, None)) => {
-                    let Process { what, log, .. } = &self.processes[from.0];
-                    return Err(format!("{what} ended early: {}", last_line(log)).into());
+                Ok((_, None)) => {
+                    // Who ends first is not always who failed first.
+                    thread::sleep(AFTERMATH);
+                    self.check()?;
+                    return Err("a process said that it ended, and did not".into());
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(format!("{} said nothing in time", self.processes[player.0].what).into());

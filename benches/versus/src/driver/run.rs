@@ -147,11 +147,7 @@ impl Play {
         }
         let latencies = self.received.iter().chain([&self.sent]).filter_map(|outcome| outcome.latency);
         for latency in latencies {
-            values.extend([
-                (Metric::P50, latency.p50),
-                (Metric::P99, latency.p99),
-                (Metric::P999, latency.p999),
-            ]);
+            values.extend([(Metric::P50, latency.p50), (Metric::P99, latency.p99), (Metric::P999, latency.p999)]);
         }
         values
     }

@@ -121,7 +121,8 @@ fn fan_in(settings: &Settings, work: &Work, system: System) -> Result<Values> {
     let mut stage = Stage::new(&settings.programs, system)?;
     let mut cast = Cast::new();
     let clients = work.receivers / PROCESSES;
-    let plan = Plan { receivers: 1, clients, topic: "source".into(), ..stage.plan(work, Role::Sources, settings.seconds) };
+    let plan =
+        Plan { receivers: 1, clients, topic: "source".into(), ..stage.plan(work, Role::Sources, settings.seconds) };
     let mut sources = Vec::new();
     for index in 0..PROCESSES {
         let source = cast.start(&Plan { index, topic: format!("source{index}"), ..plan.clone() })?;

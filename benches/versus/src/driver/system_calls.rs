@@ -78,7 +78,11 @@ impl Trace {
             BufReader::new(output).read_line(&mut said)?;
         }
         let trace = Self { child, summary };
-        if said.contains("attached") { Ok(trace) } else { Err(format!("strace does not attach: {}", said.trim()).into()) }
+        if said.contains("attached") {
+            Ok(trace)
+        } else {
+            Err(format!("strace does not attach: {}", said.trim()).into())
+        }
     }
 
     /// Lets go of the process; returns how many calls it has made.

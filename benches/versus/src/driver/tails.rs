@@ -18,8 +18,11 @@ enum Beside {
     Chatter,
 }
 
-const CASES: [(&str, Beside); 3] =
-    [("tail_quiet", Beside::Nothing), ("tail_beside_16_mib", Beside::Large), ("tail_beside_200_clients", Beside::Chatter)];
+const CASES: [(&str, Beside); 3] = [
+    ("tail_quiet", Beside::Nothing),
+    ("tail_beside_16_mib", Beside::Large),
+    ("tail_beside_200_clients", Beside::Chatter),
+];
 
 const LARGE: usize = 16 * MIB;
 const CHATTERING: usize = 200;

@@ -116,7 +116,8 @@ impl Record {
             let quick = if *quick { ", quick" } else { "" };
             writeln!(output, "\n{command}: {date}, at most {rounds} rounds of {seconds} s{quick}")?;
             writeln!(output, "{cores} x {processor}, Linux {kernel}, load average at start {load_average}")?;
-            let versions: Vec<String> = versions.iter().map(|(system, version)| format!("{system}: {version}")).collect();
+            let versions: Vec<String> =
+                versions.iter().map(|(system, version)| format!("{system}: {version}")).collect();
             writeln!(output, "{}\n", versions.join("; "))?;
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.mode == *mode).collect();
             table::print(&mut output, &rows)?;

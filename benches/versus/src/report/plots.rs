@@ -32,7 +32,13 @@ enum Along {
 const PICTURES: [Picture; 11] = [
     picture("throughput-1", "Throughput to 1 receiver", "throughput", Metric::Rate, Along::Payload(1)),
     picture("throughput-4", "Throughput to 4 receivers", "throughput", Metric::Rate, Along::Payload(4)),
-    picture("touched-1", "Written and read in full, to 1 receiver", "throughput_touched", Metric::Rate, Along::Payload(1)),
+    picture(
+        "touched-1",
+        "Written and read in full, to 1 receiver",
+        "throughput_touched",
+        Metric::Rate,
+        Along::Payload(1),
+    ),
     picture("broker-cpu-1", "CPU time of the broker, 1 receiver", "throughput", Metric::BrokerCpu, Along::Payload(1)),
     picture("peak-rss-1", "Peak memory of the broker, 1 receiver", "throughput", Metric::PeakRss, Along::Payload(1)),
     picture("round-trip", "Round trip, median", "round_trip", Metric::P50, Along::Payload(1)),
@@ -46,22 +52,10 @@ const PICTURES: [Picture; 11] = [
         Metric::BrokerCpu,
         Along::Count("subscriptions"),
     ),
-    picture(
-        "connects",
-        "A storm of connects",
-        "idle_clients",
-        Metric::ConnectRate,
-        Along::Count("clients"),
-    ),
+    picture("connects", "A storm of connects", "idle_clients", Metric::ConnectRate, Along::Count("clients")),
 ];
 
-const fn picture(
-    file: &'static str,
-    title: &'static str,
-    work: &'static str,
-    metric: Metric,
-    along: Along,
-) -> Picture {
+const fn picture(file: &'static str, title: &'static str, work: &'static str, metric: Metric, along: Along) -> Picture {
     Picture { file, title, work, metric, along }
 }
 

@@ -34,10 +34,8 @@ pub(crate) fn rows(samples: &Samples, mode: &str) -> Vec<Row> {
         let values: Vec<f64> = by_round.values().copied().collect();
         let Some(middle) = median(&values) else { continue };
         let theirs = samples.values.get(&(case.by(System::Busrt), *metric));
-        let ratios: Vec<f64> = by_round
-            .iter()
-            .filter_map(|(round, value)| metric.times_better(*value, *theirs?.get(round)?))
-            .collect();
+        let ratios: Vec<f64> =
+            by_round.iter().filter_map(|(round, value)| metric.times_better(*value, *theirs?.get(round)?)).collect();
         let Case { work, payload, receivers, system } = case.clone();
         rows.push(Row {
             work,

@@ -152,9 +152,7 @@ fn measure(against: Against, row: &Row, rows: &[Row]) -> Option<f64> {
         Itself => Some(row.median),
         TimesBusrt => row.ratio_to_busrt,
         PartOfBusrt => row.ratio_to_busrt.map(|ratio| 1.0 / ratio),
-        Times(system) => {
-            row.metric.times_better(row.median, other(&row.work, row.payload, row.receivers, system)?)
-        }
+        Times(system) => row.metric.times_better(row.median, other(&row.work, row.payload, row.receivers, system)?),
         Growth(work, payload, receivers) => Some(row.median / other(work, payload, receivers, row.system)?),
     }
 }

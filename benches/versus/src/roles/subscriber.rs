@@ -89,12 +89,13 @@ impl Receiver {
         let reporter = self.reporter.as_mut().ok_or("a message came before the subscription was confirmed")?;
         if stamp.last {
             let latency = self.times.as_ref().map(Times::latency);
-            let outcome =
-                Outcome { messages: self.tally.count(), end: clock::now(), latency, ..Outcome::default() };
+            let outcome = Outcome { messages: self.tally.count(), end: clock::now(), latency, ..Outcome::default() };
             self.teller.send(outcome).map_err(|_| "nobody waits for the result")?;
         }
         reporter.report(self.tally.count(), stamp.last || stamp.report)?;
-        if stamp.report && let Some(times) = &mut self.times {
+        if stamp.report
+            && let Some(times) = &mut self.times
+        {
             // Up to here it was warming up.
             *times = Times::new()?;
         }

@@ -1,5 +1,7 @@
 //! Our client, over sockets or over the lane.
 
+use std::time::Duration;
+
 use busway::{Client, QoS};
 
 use super::bus::BusClient;
@@ -7,6 +9,9 @@ use super::lane;
 use crate::failure::{Context, Result};
 use crate::plan::Quality;
 use crate::stamp::{Outgoing, Received, Stamp};
+
+/// As for busrt's client.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `LANE`: over shared memory, and not otherwise.
 pub(crate) struct BuswayClient<const LANE: bool> {
@@ -25,7 +30,7 @@ impl<const LANE: bool> BuswayClient<LANE> {
 
 impl<const LANE: bool> BusClient for BuswayClient<LANE> {
     async fn connect(endpoint: &str, name: &str) -> Result<Self> {
-        let builder = lane::choose(Client::builder(endpoint, name), LANE);
+        let builder = lane::choose(Client::builder(endpoint, name).timeout(TIMEOUT), LANE);
         let client = builder.connect().await.context(|| format!("our client {name} cannot connect"))?;
         lane::expect(&client, LANE).await?;
         Ok(Self { client })

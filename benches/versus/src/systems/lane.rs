@@ -77,7 +77,6 @@ mod without_lane {
         builder
     }
 
-    #[expect(clippy::unused_async, reason = "with the lane it waits")]
     pub(in super::super) async fn expect(_client: &Client, lane: bool) -> Result<()> {
         if lane { Err(MISSING.into()) } else { Ok(()) }
     }

@@ -1,48 +1,16 @@
-//! What one frame costs: decoding alone, routing inside the process, and the whole way through a socket.
+//! What one frame costs: routed inside the process, and the whole way through a socket.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::hint::black_box;
 
+use busway::Client;
 use busway::broker::Broker;
-use busway::{Client, QoS};
-use busway_net::Pool;
-use busway_net::wire::{Assembler, ClientFrames, Operation, encode_client_head};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 
 /// Frames of one round.
 const FRAMES: u32 = 500;
-
-fn decode(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("decode");
-    for size in [64, 1024] {
-        let mut stream = Vec::new();
-        for op_id in 0..FRAMES {
-            let names = (b"bench/topic".as_slice(), None);
-            encode_client_head(&mut stream, op_id, (Operation::Publish, QoS::No), names, size);
-            stream.resize(stream.len() + size, 0xEE);
-        }
-        group.throughput(Throughput::Elements(FRAMES.into()));
-        group.bench_with_input(BenchmarkId::from_parameter(size), &stream, |bencher, stream| {
-            let mut pool = Pool::default();
-            let mut assembler = Assembler::new(ClientFrames::default());
-            bencher.iter(|| {
-                let mut rest = stream.as_slice();
-                while !rest.is_empty() {
-                    let room = assembler.room(&mut pool);
-                    let count = rest.len().min(room.capacity() - room.len());
-                    room.extend_from_slice(&rest[..count]);
-                    rest = &rest[count..];
-                    while let Ok(Some(frame)) = assembler.next(&mut pool) {
-                        black_box(frame.payload.len());
-                    }
-                }
-            });
-        });
-    }
-    group.finish();
-}
 
 /// Publishes a round to each subscriber and waits until all have it.
 async fn round(publisher: &Client, subscribers: &[Client], payload: &[u8]) {
@@ -88,5 +56,5 @@ fn publish(criterion: &mut Criterion) {
     runtime.block_on(broker.shut_down());
 }
 
-criterion_group!(benches, decode, publish);
+criterion_group!(benches, publish);
 criterion_main!(benches);

@@ -1,0 +1,97 @@
+//! Starts processes, lets them work, and collects what they measured.
+
+mod affinity;
+mod broker;
+mod cast;
+mod compare;
+mod folder;
+mod run;
+mod scale;
+mod system_calls;
+mod tails;
+mod usage;
+mod work;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use broker::Programs;
+pub(crate) use compare::compare;
+pub(crate) use run::Values;
+pub(crate) use scale::scale;
+pub(crate) use system_calls::system_calls;
+pub(crate) use tails::tails;
+pub(crate) use work::{KIB, MIB, Work};
+
+use crate::failure::Result;
+use crate::report::{Case, Samples};
+use crate::systems::System;
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) programs: Programs,
+    pub(crate) systems: Vec<System>,
+    /// Works whose name contains this; all if it is empty.
+    pub(crate) only: String,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: f64,
+    pub(crate) quick: bool,
+    /// When no more is begun.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Settings {
+    /// The systems that speak BUS/RT or are Busway's.
+    fn buses(&self) -> Vec<System> {
+        self.systems.iter().copied().filter(|system| system.is_bus()).collect()
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() > deadline)
+    }
+
+    fn wants(&self, work: &str) -> bool {
+        work.contains(&self.only)
+    }
+}
+
+/// What a run under way is: for progress and complaints.
+#[derive(Clone, Debug)]
+struct Attempt {
+    round: u32,
+    case: Case,
+}
+
+/// Runs a thing once, and once more if it failed; what fails twice is told, and leaves a gap.
+fn attempt(samples: &mut Samples, attempt: &Attempt, mut run: impl FnMut() -> Result<Values>) {
+    let Attempt { round, case } = attempt;
+    for again in ["", ", again"] {
+        eprintln!("round {}: {case}{again}", round + 1);
+        match run() {
+            Ok(values) => {
+                for (metric, value) in values {
+                    samples.add(*round, case, metric, value);
+                }
+                return;
+            }
+            Err(error) => {
+                eprintln!("versus: a run is thrown away: {case}: {error}");
+                samples.discard(format!("round {}, {case}: {error}", round + 1));
+            }
+        }
+    }
+}
+
+/// Each round begins with another system, so that none is always first.
+fn rotated<T: Copy>(things: &[T], round: u32) -> Vec<T> {
+    let mut rotated = things.to_vec();
+    if !things.is_empty() {
+        rotated.rotate_left(round as usize % things.len());
+    }
+    rotated
+}
+
+/// Time for what has been told to go on by itself.
+fn nap(seconds: f64) {
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+}

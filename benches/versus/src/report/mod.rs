@@ -1,0 +1,12 @@
+//! What was measured, as rows: for the eye, for programs, and against the targets.
+
+mod file;
+mod machine;
+mod plots;
+mod rows;
+mod samples;
+mod table;
+mod targets;
+
+pub(crate) use file::{Record, RunInfo};
+pub(crate) use samples::{Case, Metric, Samples};

@@ -1,0 +1,86 @@
+//! Many clients in one process: to be there, or to talk to each other.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Outcome;
+use crate::control::{Driver, END, READY, say, tell};
+use crate::failure::{Failure, Result};
+use crate::plan::Plan;
+use crate::stamp::{Outgoing, Stamp};
+use crate::systems::BusClient;
+
+/// Connections that are being made at the same time.
+const AT_ONCE: usize = 64;
+
+/// Connects all clients as fast as it goes, then they stay.
+pub(super) async fn idle<C: BusClient>(plan: &Plan, mut driver: Driver) -> Result<()> {
+    let started = Instant::now();
+    let clients = connect_all::<C>(plan).await?;
+    tell(&Outcome { preparation: started.elapsed().as_secs_f64(), ..Outcome::default() })?;
+    let mut kept = Vec::with_capacity(clients.len());
+    for mut client in clients {
+        client.only_receive();
+        kept.push(client);
+    }
+    say(READY);
+    driver.wait_for(END).await
+}
+
+async fn connect_all<C: BusClient>(plan: &Plan) -> Result<Vec<C>> {
+    let mut connecting = JoinSet::new();
+    let mut clients = Vec::with_capacity(plan.clients);
+    for number in 0..plan.clients {
+        if connecting.len() >= AT_ONCE {
+            collect(&mut connecting, &mut clients).await?;
+        }
+        let (endpoint, name) = (plan.endpoint.clone(), plan.client_name(number));
+        connecting.spawn_local(async move { C::connect(&endpoint, &name).await });
+    }
+    while !connecting.is_empty() {
+        collect(&mut connecting, &mut clients).await?;
+    }
+    Ok(clients)
+}
+
+async fn collect<C: BusClient>(connecting: &mut JoinSet<Result<C>>, clients: &mut Vec<C>) -> Result<()> {
+    if let Some(client) = connecting.join_next().await {
+        clients.push(client??);
+    }
+    Ok(())
+}
+
+/// Every client sends to the next one and receives from the one before, at the plan's rate.
+pub(super) async fn chatter<C: BusClient>(plan: &Plan, mut driver: Driver) -> Result<()> {
+    let mut talking = JoinSet::<Result<()>>::new();
+    // Each must be there before anybody sends to it.
+    let mut clients = Vec::new();
+    for number in 0..plan.clients {
+        clients.push(C::connect(&plan.endpoint, &plan.client_name(number)).await?);
+    }
+    let rate = plan.rate.unwrap_or(1);
+    for (number, mut client) in clients.into_iter().enumerate() {
+        let next = plan.client_name((number + 1) % plan.clients);
+        let mut outgoing = Outgoing::new(plan.payload, false);
+        talking.spawn_local(async move {
+            let mut ticks = interval(Duration::from_secs(1) / rate);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for sequence in 0.. {
+                ticks.tick().await;
+                client.send(&next, &mut outgoing, Stamp::numbered(sequence)).await?;
+                client.receive(|_| ()).await?;
+            }
+            Ok(())
+        });
+    }
+    say(READY);
+    tokio::select! {
+        ended = driver.wait_for(END) => ended,
+        failed = talking.join_next() => match failed {
+            Some(outcome) => outcome?,
+            None => Err(Failure::from("nobody talks")),
+        },
+    }
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Measure Busway beside busrt and other buses, end to end: builds what is needed and calls benches/versus.
+# `tools/versus.sh --help` tells the rest.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+[[ $TARGET = /* ]] || TARGET=$PWD/$TARGET
+export CARGO_TARGET_DIR=$TARGET
+
+say() { echo "versus.sh: $*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+
+# What tools/install-rivals has built before; the lane as soon as the client has it.
+features() {
+  local features
+  features=$(cat "$TARGET/versus-rivals" 2>/dev/null || true)
+  if grep -q 'pub fn loan' src/client/*.rs; then
+    features=${features:+$features,}lane
+  fi
+  echo "$features"
+}
+
+main() {
+  [[ -x $TARGET/reference/bin/busrtd ]] || tools/test --install >&2 || die "busrtd could not be installed: see above"
+  cargo build --quiet --release --features server --bin buswayd || die "buswayd could not be built: see above"
+  cargo build --quiet --release --locked --manifest-path benches/versus/Cargo.toml --features "$(features)" ||
+    die "benches/versus could not be built: see above"
+  [[ -s $TARGET/versus-rivals ]] || say "only busrt is a rival; tools/install-rivals adds iceoryx2, zenoh and others"
+  exec "$TARGET/release/versus" "$@"
+}
+
+main "$@"

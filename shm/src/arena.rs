@@ -9,8 +9,10 @@ use crate::segment::OwnSegment;
 use crate::sentinel::is_forked_child;
 use crate::sync::Mutex;
 
-/// Arenas are this large; a payload of more than half of it gets a segment of its own.
-const ARENA: usize = 4 << 20;
+/// Payloads up to this size share arenas; larger ones get segments of their own.
+const SHARED_MAX: usize = 2 << 20;
+/// Sizes of the first shared arenas; later ones are as large as the last: who needs many soon has enough.
+const SHARED: [usize; 3] = [4 << 20, 16 << 20, 64 << 20];
 /// Segments for one payload are multiples of this.
 const LARGE_STEP: usize = 2 << 20;
 
@@ -27,9 +29,19 @@ struct State {
     abandoned: bool,
 }
 
+/// What a segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArenaKind {
+    /// Many payloads.
+    Shared,
+    /// One large payload at a time.
+    Large,
+}
+
 #[derive(Debug)]
 struct Entry {
     number: u32,
+    kind: ArenaKind,
     memory: Arc<OwnSegment>,
     allocator: Allocator,
     /// Counts the calls since something of it was last in use.
@@ -41,7 +53,10 @@ impl Entry {
     /// large one that of a much larger one.
     fn suits(&self, length: usize) -> bool {
         let whole = self.memory.length();
-        if length <= ARENA { whole == ARENA } else { whole >= length && whole / 2 <= length }
+        match self.kind {
+            ArenaKind::Shared => length <= SHARED_MAX,
+            ArenaKind::Large => length > SHARED_MAX && whole >= length && whole / 2 <= length,
+        }
     }
 }
 
@@ -54,17 +69,23 @@ impl Arenas {
         Arc::default()
     }
 
-    /// Bytes of the segment that a payload of `length` bytes needs when there is no room for it.
-    pub fn segment_length(length: usize) -> usize {
-        if length <= ARENA / 2 { ARENA } else { length.next_multiple_of(LARGE_STEP) }
+    /// What to ask the broker for when there is no room for a payload of `length` bytes: bytes of the segment, and its
+    /// kind.
+    pub fn wanted(&self, length: usize) -> (usize, ArenaKind) {
+        if length > SHARED_MAX {
+            return (length.next_multiple_of(LARGE_STEP), ArenaKind::Large);
+        }
+        let state = self.state.lock();
+        let shared = state.segments.iter().filter(|entry| entry.kind == ArenaKind::Shared).count();
+        (SHARED[shared.min(SHARED.len() - 1)], ArenaKind::Shared)
     }
 
     /// Adds a segment under the number by which the broker knows it. After the end of the lane it is dropped.
-    pub fn add(&self, number: u32, memory: OwnSegment) {
+    pub fn add(&self, number: u32, memory: OwnSegment, kind: ArenaKind) {
         let allocator = Allocator::new(memory.length());
         let mut state = self.state.lock();
         if !state.abandoned {
-            state.segments.push(Entry { number, memory: Arc::new(memory), allocator, idle: 0 });
+            state.segments.push(Entry { number, kind, memory: Arc::new(memory), allocator, idle: 0 });
         }
     }
 
@@ -234,10 +255,13 @@ impl DerefMut for Loan {
 mod tests {
     use super::*;
 
+    const ARENA: usize = SHARED[0];
+
     fn arenas(lengths: &[usize]) -> Arc<Arenas> {
         let arenas = Arenas::new();
         for (number, length) in (0..).zip(lengths) {
-            arenas.add(number, OwnSegment::on_heap(*length).0);
+            let kind = if *length == ARENA { ArenaKind::Shared } else { ArenaKind::Large };
+            arenas.add(number, OwnSegment::on_heap(*length).0, kind);
         }
         arenas
     }
@@ -266,8 +290,8 @@ mod tests {
         drop(large);
         assert!(arenas.loan(100).is_some_and(|small| small.chunk.segment() == 0));
         assert!(arenas.loan(ARENA + 1).is_some_and(|large| large.chunk.segment() == 1));
-        assert_eq!(Arenas::segment_length(ARENA / 2), ARENA);
-        assert_eq!(Arenas::segment_length(ARENA / 2 + 1), ARENA / 2 + LARGE_STEP);
+        assert_eq!(arenas.wanted(SHARED_MAX), (SHARED[1], ArenaKind::Shared));
+        assert_eq!(arenas.wanted(SHARED_MAX + 1), (SHARED_MAX + LARGE_STEP, ArenaKind::Large));
     }
 
     #[test]

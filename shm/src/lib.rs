@@ -31,7 +31,7 @@ mod sync;
 mod violation;
 
 pub use allocator::{Allocator, Block};
-pub use arena::{Arenas, Chunk, Loan};
+pub use arena::{ArenaKind, Arenas, Chunk, Loan};
 pub use bell::{DownBell, DownWaiter, UpBell};
 pub use layout::Descriptor;
 pub use memory::{HeapMemory, OwnMemory, PeerMemory};

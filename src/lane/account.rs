@@ -6,20 +6,22 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use busway_shm::{Generations, GiveBack, OwnSegment, PeerSegment, Returns, Sample, Violation};
 use parking_lot::Mutex;
 
 use super::budget::Spent;
+use super::down::DownLane;
 
 /// A receiver may always hold this many payloads of a sender.
 const ALWAYS: usize = 4;
-/// One receiver may hold a quarter of a sender's slots and bytes ...
-const ONE_SHARE: usize = 4;
-/// ... and all together half of them.
-const ALL_SHARE: usize = 2;
+/// Fourths of a sender's slots and bytes that one receiver may hold: one that is a burst of small payloads behind holds
+/// many slots and few bytes ...
+const ONE: Amount = Amount { slots: 2, bytes: 1 };
+/// ... and that all may hold together.
+const ALL: Amount = Amount { slots: 3, bytes: 2 };
 
 /// An arena of a client, as the broker has mapped it.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Account {
     slots: usize,
     bytes: usize,
     pub(super) user: u32,
+    /// Who reads its payloads in place: new arenas are introduced to them before they are used.
+    readers: Mutex<Vec<Weak<DownLane>>>,
 }
 
 /// Payloads of one sender that are held.
@@ -80,6 +84,7 @@ impl Account {
             slots: slots as usize,
             bytes,
             user,
+            readers: Mutex::default(),
         })
     }
 
@@ -101,6 +106,20 @@ impl Account {
             account: Arc::clone(self),
             pins: AtomicU32::new(0),
         }))
+    }
+
+    /// Remembers who reads its payloads in place.
+    pub(super) fn add_reader(&self, reader: &Weak<DownLane>) {
+        let mut readers = self.readers.lock();
+        readers.retain(|known| known.strong_count() > 0);
+        if !readers.iter().any(|known| known.ptr_eq(reader)) {
+            readers.push(Weak::clone(reader));
+        }
+    }
+
+    /// Those that are there.
+    pub(super) fn readers(&self) -> Vec<Arc<DownLane>> {
+        self.readers.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Whether nobody holds anything of it.
@@ -126,6 +145,10 @@ impl Incoming {
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
         &self.segment
+    }
+
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -157,7 +180,7 @@ impl Incoming {
         let more = one.plus(self.len());
         let all = held.all.plus(self.len());
         let is_first = self.pins.load(Ordering::Relaxed) == 0;
-        let is_much = more.exceeds(account, ONE_SHARE) || (is_first && all.exceeds(account, ALL_SHARE));
+        let is_much = more.exceeds(account, ONE) || (is_first && all.exceeds(account, ALL));
         if one.slots >= ALWAYS && is_much {
             return None;
         }
@@ -217,8 +240,8 @@ impl Amount {
         Self { slots: self.slots.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
     }
 
-    fn exceeds(self, account: &Account, share: usize) -> bool {
-        self.slots > account.slots / share || self.bytes > account.bytes / share
+    fn exceeds(self, account: &Account, fourths: Self) -> bool {
+        self.slots > account.slots / 4 * fourths.slots || self.bytes > account.bytes / 4 * fourths.bytes
     }
 }
 
@@ -270,20 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn one_receiver_holds_a_quarter_of_the_slots_and_all_hold_half() {
+    fn one_receiver_holds_half_of_the_slots_and_all_hold_three_quarters() {
         let mut sender = Sender::new();
         let payloads: Vec<_> = (0..SLOTS).map(|_| sender.send(8)).collect();
         let mut pins = Vec::new();
-        for receiver in 0..4 {
+        for (receiver, range) in [(1, 0..33), (2, 33..50), (3, 50..64)] {
             // Payloads of its own.
-            let own = payloads.iter().skip(receiver * 16).take(17);
-            pins.push(own.filter_map(|payload| payload.pin(receiver as u64)).collect::<Vec<_>>());
+            let own = &payloads[range];
+            pins.push(own.iter().filter_map(|payload| payload.pin(receiver)).collect::<Vec<_>>());
         }
         let counts: Vec<_> = pins.iter().map(Vec::len).collect();
-        assert_eq!(counts, [16, 16, ALWAYS, ALWAYS]);
+        assert_eq!(counts, [32, 16, ALWAYS]);
         // What is held already costs no more of the whole, whoever else holds it.
         let others: Vec<_> = payloads.iter().take(17).filter_map(|payload| payload.pin(9)).collect();
-        assert_eq!(others.len(), 16);
+        assert_eq!(others.len(), 17);
         drop((pins, others));
         assert!(sender.account.is_clear());
         drop(payloads);

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use busway_net::link::{Body as SocketBody, Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
@@ -41,6 +41,8 @@ pub(crate) struct Counters {
 
 /// What a client holds, and which segments it has mapped.
 pub(super) struct Leases {
+    /// The lane of which this is a part.
+    own: Weak<DownLane>,
     slots: Slots<Pin>,
     returned: ReturnReader<Arc<PeerSegment>>,
     introductions: HashMap<u32, Introduction>,
@@ -54,7 +56,7 @@ pub(super) struct Leases {
 }
 
 struct Introduction {
-    segment: std::sync::Weak<Segment>,
+    segment: Weak<Segment>,
     state: IntroductionState,
 }
 
@@ -70,14 +72,15 @@ impl DownLane {
     pub(super) fn new(
         producer: LaneProducer,
         returned: ReturnReader<Arc<PeerSegment>>,
-        leases: u32,
+        slots: u32,
         bell: DownBell,
         outbox: &Arc<Outbox>,
         (limits, user, trust, receiver): (OutboxLimits, u32, ShmTrust, u64),
-    ) -> Self {
+    ) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
-        let placing = Leases {
-            slots: Slots::new(leases),
+        let leases = |own: &Weak<Self>| Leases {
+            own: Weak::clone(own),
+            slots: Slots::new(slots),
             returned,
             introductions: HashMap::new(),
             wanted: VecDeque::new(),
@@ -87,8 +90,10 @@ impl DownLane {
             outbox: Arc::clone(outbox),
             counters: Arc::clone(&counters),
         };
-        let queue = LaneQueue::new(producer, placing, limits, bell, Arc::clone(outbox));
-        Self { queue, receiver, counters }
+        Arc::new_cyclic(|own| {
+            let queue = LaneQueue::new(producer, leases(own), limits, bell, Arc::clone(outbox));
+            Self { queue, receiver, counters: Arc::clone(&counters) }
+        })
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -189,6 +194,14 @@ impl DownLane {
                 Descriptor { operation: operation::SEGMENT_GONE, segment: number.into(), ..Descriptor::default() };
             self.queue.control(descriptor);
         }
+    }
+
+    /// A sender whose payloads the client reads in place has got a new arena.
+    pub(super) fn introduce(&self, segment: &Arc<Segment>) {
+        self.queue.placing(|leases| {
+            leases.has_mapped(segment);
+            Ok(())
+        });
     }
 
     /// The client has mapped a segment, or cannot.
@@ -314,7 +327,11 @@ impl Placing for Leases {
     fn place(&mut self, pin: Pin) -> Result<Result<Place, Pin>, Violation> {
         self.take_back()?;
         let payload = Arc::clone(pin.payload());
+        let known = self.introductions.len();
         if !self.has_mapped(payload.segment()) {
+            if self.introductions.len() > known {
+                payload.account().add_reader(&self.own);
+            }
             return Ok(Err(pin));
         }
         match self.slots.put(pin) {

@@ -25,7 +25,7 @@ use super::reason::LaneOff;
 /// Bytes of each ring.
 const RING: usize = 128 << 10;
 /// Payloads that one client may hold, and that may be out of one client.
-const SLOTS: u32 = 1024;
+const SLOTS: u32 = 8192;
 /// Payloads up to this many bytes travel in the ring.
 const INLINE_MAX: u32 = 1 << 10;
 /// Connections of one user that have ended and still hold payloads.
@@ -209,14 +209,14 @@ impl Offer {
         let arena_bytes = host.options.arena_bytes;
         let quota = (SLOTS, usize::try_from(arena_bytes).unwrap_or(usize::MAX));
         let account = Account::new(Returns::new(Arc::clone(&self.down), layout), quota, user);
-        let lane = Arc::new(DownLane::new(
+        let lane = DownLane::new(
             Producer::new(Arc::clone(&self.down), Arc::clone(&up), layout),
             ReturnReader::new(Arc::clone(&up), layout),
             SLOTS,
             self.down_bell,
             outbox,
             (queue, user, host.options.trust, receiver),
-        ));
+        );
         let consumer = Consumer::new(self.down, up, layout);
         let intake = Intake::new(consumer, (&lane, account), host, outbox, limits, arena_bytes);
         Ok(Accepted { lane, intake, bell, leavings: self.leavings })

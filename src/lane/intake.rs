@@ -262,7 +262,12 @@ impl Intake {
         let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
         let owner = self.account.user;
         let segment = Segment { number, map: Arc::new(map), descriptor, owner, _spent: spent };
-        self.segments.insert(number, Arc::new(segment));
+        let segment = Arc::new(segment);
+        // Who reads this client's payloads in place has it mapped, with some luck, when the first of them comes.
+        for reader in self.account.readers() {
+            reader.introduce(&segment);
+        }
+        self.segments.insert(number, segment);
         self.bytes += length as u64;
         self.answer(operation::ARENA_READY, number, length);
     }

@@ -12,7 +12,7 @@ use busway_net::link::{Outbox, OutboxLimits, Refused};
 use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode};
 use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, PAGE, VERSION, flag, operation};
 use busway_shm::{
-    Arenas, Chunk, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer,
+    ArenaKind, Arenas, Chunk, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer,
     ReturnReader, Returns, Sample, Slots, UpBell, Violation,
 };
 use parking_lot::Mutex;
@@ -51,8 +51,8 @@ pub(crate) struct UpLane {
 
 #[derive(Debug, Default)]
 struct Wanted {
-    /// The broker was asked for an arena and has not answered.
-    is_asked: bool,
+    /// The broker was asked for an arena of this kind and has not answered.
+    asked: Option<ArenaKind>,
     refused: Option<Instant>,
 }
 
@@ -202,20 +202,21 @@ impl UpLane {
         self.queue.placing(Submissions::take_back)?;
         let loan = self.arenas.loan(length);
         if loan.is_none() {
-            self.want_arena(Arenas::segment_length(length));
+            self.want_arena(length);
         }
         loan
     }
 
-    fn want_arena(&self, length: usize) {
+    fn want_arena(&self, payload: usize) {
+        let (length, kind) = self.arenas.wanted(payload);
         if length > self.arena_bytes.saturating_sub(self.arenas.bytes()) {
             return;
         }
         let mut wanted = self.wanted.lock();
-        if wanted.is_asked || wanted.refused.is_some_and(|since| since.elapsed() < REFUSED_FOR) {
+        if wanted.asked.is_some() || wanted.refused.is_some_and(|since| since.elapsed() < REFUSED_FOR) {
             return;
         }
-        wanted.is_asked = true;
+        wanted.asked = Some(kind);
         drop(wanted);
         self.queue.control(Descriptor {
             operation: operation::ARENA_WANTED,
@@ -319,12 +320,12 @@ impl UpLane {
     }
 
     fn arena_answer(&self, number: u32, is_ready: bool) {
-        if let Some(segment) = self.taken_over.lock().remove(&number)
-            && is_ready
-        {
-            self.arenas.add(number, segment);
+        let asked = self.wanted.lock().asked.take();
+        let segment = self.taken_over.lock().remove(&number);
+        match (segment, asked) {
+            (Some(segment), Some(kind)) if is_ready => self.arenas.add(number, segment, kind),
+            _ => self.wanted.lock().refused = Some(Instant::now()),
         }
-        *self.wanted.lock() = Wanted { is_asked: false, refused: (!is_ready).then(Instant::now) };
     }
 }
 

@@ -89,5 +89,5 @@ pub(crate) async fn keep(promise: impl Future<Output = ()>) {
 
 /// Bytes that tell where they are.
 pub(crate) fn pattern(length: usize, seed: usize) -> Vec<u8> {
-    (0..length).map(|position| (position.wrapping_mul(31).wrapping_add(seed) >> 3) as u8).collect()
+    (0..length).map(|position| (position.wrapping_mul(31).wrapping_add(seed) >> 3).to_le_bytes()[0]).collect()
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use busway_shm::layout::ControlLayout;
 use busway_shm::{
-    Arenas, Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, ReturnReader, Returns, Sample, is_forked_child,
+    ArenaKind, Arenas, Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, ReturnReader, Returns, Sample,
+    is_forked_child,
 };
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -35,7 +36,7 @@ pub(crate) fn play_forker() {
     let (arena, arena_descriptor) = create(ARENA);
     let payloads = Arc::new(PeerSegment::map(&arena_descriptor, ARENA).expect("a map"));
     let arenas = Arenas::new();
-    arenas.add(1, arena);
+    arenas.add(1, arena, ArenaKind::Shared);
     let mut loan = arenas.loan(100).expect("room");
     loan.fill(8);
     let sample = Sample::new(payloads, (0, 100), (3, 1), returns.clone()).expect("within the segment");
@@ -88,7 +89,7 @@ fn has_its_own() {
     own.store(8, 9, Ordering::Release);
     assert_eq!(read.load(8, Ordering::Acquire), 9);
     let arenas = Arenas::new();
-    arenas.add(1, own);
+    arenas.add(1, own, ArenaKind::Shared);
     let mut loan = arenas.loan(1000).expect("room");
     loan.fill(3);
     assert_eq!(loan[..], [3; 1000]);

@@ -28,7 +28,7 @@ pub(super) use without_lane::{answer, choose, expect, loan};
 mod with_lane {
     use std::time::Duration;
 
-    use busway::client::Loan;
+    use busway::Loan;
 
     use super::{Builder, Client, Outgoing, Result, Stamp};
     use crate::failure::Context;

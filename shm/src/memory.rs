@@ -1,5 +1,6 @@
 //! What the lock-free parts ask of memory, so that they run on mapped pages, on the heap and in a model alike.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::layout::WORD;
@@ -49,35 +50,38 @@ impl<M: PeerMemory> PeerMemory for Arc<M> {
     }
 }
 
-/// Writes bytes as words. Word by word and relaxed: a reader elsewhere may look at any moment, and a plain copy
-/// would be a data race by the rules of the language.
-pub(crate) fn write_words<'a>(word: impl Fn(usize) -> &'a AtomicU64, at: usize, bytes: &[u8]) {
-    assert!(at.is_multiple_of(WORD), "parts are aligned");
-    let (words, rest) = bytes.as_chunks::<WORD>();
-    let first = at / WORD;
-    for (position, bytes) in words.iter().enumerate() {
-        word(first + position).store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+/// Writes bytes into the words at `at`. Word by word and relaxed: a reader elsewhere may look at any moment, and a
+/// plain copy would be a data race by the rules of the language.
+pub(crate) fn write_words(words: &[AtomicU64], bytes: &[u8]) {
+    let (whole, rest) = bytes.as_chunks::<WORD>();
+    for (word, bytes) in words.iter().zip(whole) {
+        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
     }
     if !rest.is_empty() {
         let mut last = [0; WORD];
         last[..rest.len()].copy_from_slice(rest);
-        word(first + words.len()).store(u64::from_le_bytes(last), Ordering::Relaxed);
+        words[whole.len()].store(u64::from_le_bytes(last), Ordering::Relaxed);
     }
 }
 
 /// Copies words out, each loaded once.
-pub(crate) fn read_words<'a>(word: impl Fn(usize) -> &'a AtomicU64, at: usize, bytes: &mut [u8]) {
-    assert!(at.is_multiple_of(WORD), "parts are aligned");
-    let (words, rest) = bytes.as_chunks_mut::<WORD>();
-    let first = at / WORD;
-    let whole = words.len();
-    for (position, bytes) in words.iter_mut().enumerate() {
-        *bytes = word(first + position).load(Ordering::Relaxed).to_le_bytes();
+pub(crate) fn read_words(words: &[AtomicU64], bytes: &mut [u8]) {
+    let (whole, rest) = bytes.as_chunks_mut::<WORD>();
+    let last = whole.len();
+    for (word, bytes) in words.iter().zip(whole) {
+        *bytes = word.load(Ordering::Relaxed).to_le_bytes();
     }
     if !rest.is_empty() {
-        let last = word(first + whole).load(Ordering::Relaxed).to_le_bytes();
+        let last = words[last].load(Ordering::Relaxed).to_le_bytes();
         rest.copy_from_slice(&last[..rest.len()]);
     }
+}
+
+/// The indexes of the words that hold `length` bytes from `at` on.
+pub(crate) fn words_of(at: usize, length: usize) -> Range<usize> {
+    assert!(at.is_multiple_of(WORD), "parts are aligned");
+    let first = at / WORD;
+    first..first + length.div_ceil(WORD)
 }
 
 /// A segment on the heap, for tests, models and both ends in one process; both ends share it through an [`Arc`].
@@ -99,7 +103,7 @@ impl OwnMemory for HeapMemory {
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
-        write_words(|position| &self.words[position], at, bytes);
+        write_words(&self.words[words_of(at, bytes.len())], bytes);
     }
 }
 
@@ -109,6 +113,6 @@ impl PeerMemory for HeapMemory {
     }
 
     fn read(&self, at: usize, bytes: &mut [u8]) {
-        read_words(|position| &self.words[position], at, bytes);
+        read_words(&self.words[words_of(at, bytes.len())], bytes);
     }
 }

@@ -11,6 +11,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::mman::{MmapAdvise, madvise};
 
 use crate::layout::{PAGE, WORD};
+use crate::memory::words_of;
 use crate::sentinel::Owner;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -105,12 +106,20 @@ impl Region {
 
     /// The word at an index. In memory that is mapped for reading it may only be loaded, and relaxed.
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
-        let end = index.checked_mul(WORD).and_then(|at| at.checked_add(WORD));
-        assert!(end.is_some_and(|end| end <= self.length), "a word lies within its segment");
-        // SAFETY: the assertion has shown that the word is inside of the region, which lives as long as `self`; its
-        // start is aligned to a page (or to a word, on the heap). Others change it only by means that are atomic
+        &self.words(index * WORD, WORD)[0]
+    }
+
+    /// The words that hold `length` bytes from `at` on, as [`word`](Self::word).
+    pub(crate) fn words(&self, at: usize, length: usize) -> &[AtomicU64] {
+        let words = words_of(at, length);
+        assert!(words.end <= self.length.div_ceil(WORD), "words lie within their segment");
+        // SAFETY: the assertion has shown that the words are inside of the region, which lives as long as `self`; its
+        // start is aligned to a page (or to a word, on the heap). Others change them only by means that are atomic
         // operations for this process.
-        unsafe { self.start.cast::<AtomicU64>().add(index).as_ref() }
+        unsafe {
+            let first = self.start.cast::<AtomicU64>().add(words.start);
+            std::slice::from_raw_parts(first.as_ptr(), words.len())
+        }
     }
 
     /// Where a range begins.

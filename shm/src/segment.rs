@@ -71,7 +71,7 @@ impl OwnMemory for OwnSegment {
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
-        write_words(|index| self.region.word(index), at, bytes);
+        write_words(self.region.words(at, bytes.len()), bytes);
     }
 }
 
@@ -160,6 +160,6 @@ impl PeerMemory for PeerSegment {
     }
 
     fn read(&self, at: usize, bytes: &mut [u8]) {
-        read_words(|index| self.region.word(index), at, bytes);
+        read_words(self.region.words(at, bytes.len()), bytes);
     }
 }

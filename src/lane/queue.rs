@@ -393,16 +393,18 @@ impl<P: Placing> State<P> {
         self.taken_bytes += bytes as u64;
         let second = u16::try_from(item.parts.second.len()).unwrap_or(u16::MAX).into();
         let descriptor = Descriptor { second, ..item.descriptor };
+        let is_first = self.backlog.is_empty();
         match load {
             Load::Borrowed(payload) => {
-                if self.backlog.is_empty() && push(&mut self.producer, &descriptor, item.parts, payload)? {
+                if is_first && push(&mut self.producer, &descriptor, item.parts, payload)? {
                     return Ok(());
                 }
                 self.backlog.push(&descriptor, item.parts, payload);
             }
             Load::Large(large) => self.backlog.push_large(&descriptor, item.parts, large),
         }
-        self.pump()
+        // What waited before has asked to be woken.
+        if is_first { self.pump() } else { Ok(()) }
     }
 
     /// Moves the backlog into the ring. What stays has asked to be woken.

@@ -182,9 +182,6 @@ impl UpLane {
             Content::Owned(payload) if payload.chunk().is_none_or(|chunk| !chunk.is_of(&self.arenas)) => payload,
             Content::Owned(_) => return,
         };
-        if bytes.len() <= self.inline_max {
-            return;
-        }
         if let Some(mut loan) = self.loan(bytes.len()) {
             loan.copy_from_slice(bytes);
             *content = Content::Owned(Payload::of_chunk(loan.freeze()));
@@ -193,8 +190,12 @@ impl UpLane {
         }
     }
 
-    /// Memory for a payload in an arena; `None` when there is no room, and then the broker is asked for more.
+    /// Memory for a payload in an arena; `None` when it is to travel in the ring, or there is no room, and then the
+    /// broker is asked for more.
     pub(crate) fn loan(&self, length: usize) -> Option<busway_shm::Loan> {
+        if length <= self.inline_max {
+            return None;
+        }
         if let Some(loan) = self.arenas.loan(length) {
             return Some(loan);
         }

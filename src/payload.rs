@@ -97,6 +97,17 @@ impl Payload {
         self.len() == 0
     }
 
+    /// Bytes of this process's memory that it takes, for queues that are bounded in bytes: what lies in shared memory
+    /// is its sender's, who has limits of its own.
+    #[cfg(feature = "ipc")]
+    pub(crate) fn weight(&self) -> usize {
+        match &self.home {
+            Home::Bytes(bytes) => bytes.len(),
+            #[cfg(feature = "shm")]
+            _ => 0,
+        }
+    }
+
     /// Whether the bytes lie in shared memory, its sender's or this client's own.
     pub fn is_in_place(&self) -> bool {
         !matches!(self.home, Home::Bytes(_))

@@ -120,8 +120,20 @@ impl Arenas {
         Some(Loan { chunk })
     }
 
-    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. At least one
-    /// stays.
+    /// Whether the next payload of `length` bytes may find no room: then it is time to ask for another segment.
+    pub fn is_short_of(&self, length: usize) -> bool {
+        let state = self.state.lock();
+        let (mut whole, mut used) = (0, 0);
+        for entry in state.segments.iter().filter(|entry| entry.suits(length)) {
+            whole += entry.memory.length();
+            used += entry.allocator.used();
+        }
+        // A quarter, and one more of them.
+        whole - used < length.max(whole / 4)
+    }
+
+    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. Two
+    /// stay.
     pub fn idle(&self) -> Vec<u32> {
         let mut state = self.state.lock();
         let mut given_up = Vec::new();
@@ -132,7 +144,7 @@ impl Arenas {
                 return true;
             }
             entry.idle += 1;
-            if entry.idle <= IDLE_LOOKS || left == 1 {
+            if entry.idle <= IDLE_LOOKS || left <= 2 {
                 return true;
             }
             left -= 1;
@@ -305,16 +317,31 @@ mod tests {
     }
 
     #[test]
-    fn segments_out_of_use_are_given_up_but_for_one() {
-        let arenas = arenas(&[ARENA, ARENA, 2 * ARENA]);
+    fn another_segment_is_wanted_before_the_last_is_full() {
+        let shared = arenas(&[ARENA]);
+        let most = shared.loan(ARENA / 2).unwrap();
+        assert!(!shared.is_short_of(ARENA / 4));
+        let _rest = shared.loan(ARENA / 4 + 64).unwrap();
+        assert!(shared.is_short_of(64));
+        drop(most);
+        assert!(!shared.is_short_of(64));
+        let large = arenas(&[2 * ARENA, 2 * ARENA]);
+        let _one = large.loan(2 * ARENA).unwrap();
+        assert!(!large.is_short_of(2 * ARENA));
+        let _other = large.loan(2 * ARENA).unwrap();
+        assert!(large.is_short_of(2 * ARENA));
+    }
+
+    #[test]
+    fn segments_out_of_use_are_given_up_but_for_two() {
+        let arenas = arenas(&[ARENA, ARENA, 2 * ARENA, 2 * ARENA]);
         let loan = arenas.loan(100).unwrap();
         let mut given_up = Vec::new();
         for _ in 0..3 * IDLE_LOOKS {
             given_up.extend(arenas.idle());
         }
-        given_up.sort_unstable();
         assert_eq!(given_up, [1, 2]);
         drop(loan);
-        assert_eq!(arenas.bytes(), ARENA);
+        assert_eq!(arenas.bytes(), 3 * ARENA);
     }
 }

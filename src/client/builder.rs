@@ -81,8 +81,8 @@ impl Builder {
         self
     }
 
-    /// Frames (8192) and bytes of payload (64 MiB) that may wait to be received; beyond, the newest are dropped and
-    /// counted.
+    /// Frames (8192) and bytes of payload (64 MiB; those in shared memory do not count) that may wait to be received;
+    /// beyond, the newest are dropped and counted.
     pub fn receive_queue(mut self, frames: usize, bytes: usize) -> Self {
         self.queue = OutboxLimits { frames, bytes };
         self

@@ -120,7 +120,7 @@ impl ReceiveQueue {
         let mut state = self.shared.state.lock();
         let frame = state.frames.pop_front();
         if let Some(frame) = &frame {
-            state.bytes -= frame.payload.len();
+            state.bytes -= frame.payload.weight();
         }
         let more = !state.frames.is_empty() || state.closed;
         drop(state);
@@ -172,7 +172,7 @@ impl Shared {
             return Err(Box::new(frame));
         }
         frame.lost_before = std::mem::take(&mut state.lost_since);
-        state.bytes += frame.payload.len();
+        state.bytes += frame.payload.weight();
         state.taken_frames += 1;
         state.taken_bytes += frame.payload.len() as u64;
         state.frames.push_back(frame);

@@ -4,6 +4,7 @@
 //! the queue is woken when the other side has made room. What cannot be read in place is copied: into one record if
 //! it fits, otherwise as fragments, which take turns with room in the ring.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -108,6 +109,8 @@ struct State<P: Placing> {
     producer: LaneProducer,
     placing: P,
     backlog: Backlog<P::Held>,
+    /// What overtakes the backlog.
+    urgent: VecDeque<Descriptor>,
     next_stream: u32,
     token: Option<u64>,
     taken_frames: u64,
@@ -136,6 +139,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             producer,
             placing,
             backlog: Backlog::default(),
+            urgent: VecDeque::new(),
             next_stream: 0,
             token: None,
             taken_frames: 0,
@@ -218,12 +222,16 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         Poll::Ready(Ok(Offered::Done))
     }
 
-    /// Takes what belongs to the lane itself, limits or not, and rings.
+    /// Takes what belongs to the lane itself, limits or not, and rings. It overtakes the frames that wait: they may be
+    /// copies that are made only because it has not arrived yet.
     pub(super) fn control(&self, descriptor: Descriptor) {
         let mut state = self.state.lock();
-        let item = Item { descriptor, parts: Parts::default() };
-        let taken = if state.closed { Ok(()) } else { state.take(&item, Load::Borrowed(&[]), 0) };
-        self.settle(&mut state, taken);
+        if state.closed {
+            return;
+        }
+        state.urgent.push_back(descriptor);
+        let pumped = state.pump();
+        self.settle(&mut state, pumped);
         self.ring(&mut state);
     }
 
@@ -247,7 +255,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         if let Some(violation) = state.violation {
             return Err(violation);
         }
-        if state.backlog.is_empty() && state.waiting.is_empty() {
+        if state.backlog.is_empty() && state.waiting.is_empty() && state.urgent.is_empty() {
             return Ok(());
         }
         let pumped = state.pump().and_then(|()| state.is_at_ease(&self.limits));
@@ -393,7 +401,7 @@ impl<P: Placing> State<P> {
         self.taken_bytes += bytes as u64;
         let second = u16::try_from(item.parts.second.len()).unwrap_or(u16::MAX).into();
         let descriptor = Descriptor { second, ..item.descriptor };
-        let is_first = self.backlog.is_empty();
+        let is_first = self.backlog.is_empty() && self.urgent.is_empty();
         match load {
             Load::Borrowed(payload) => {
                 if is_first && push(&mut self.producer, &descriptor, item.parts, payload)? {
@@ -410,6 +418,13 @@ impl<P: Placing> State<P> {
     /// Moves the backlog into the ring. What stays has asked to be woken.
     fn pump(&mut self) -> Result<(), Violation> {
         let fragment = self.producer.max_record() * 4 / FRAGMENT_FRACTION;
+        while let Some(descriptor) = self.urgent.front() {
+            if push(&mut self.producer, descriptor, Parts::default(), &[])? {
+                self.urgent.pop_front();
+            } else if !self.producer.arm_space(GRANULE)? {
+                return Ok(());
+            }
+        }
         while let Some(front) = self.backlog.front() {
             let Front { descriptor, parts, payload, body } = front;
             let (is_done, wanted) = match body {

@@ -196,13 +196,14 @@ impl UpLane {
         if length <= self.inline_max {
             return None;
         }
-        if let Some(loan) = self.arenas.loan(length) {
-            return Some(loan);
-        }
-        // What has come back since makes room.
-        self.queue.placing(Submissions::take_back)?;
-        let loan = self.arenas.loan(length);
+        let mut loan = self.arenas.loan(length);
         if loan.is_none() {
+            // What has come back since makes room.
+            self.queue.placing(Submissions::take_back)?;
+            loan = self.arenas.loan(length);
+        }
+        // One ahead: making a segment takes longer than a fast sender's next payload.
+        if self.arenas.is_short_of(length) {
             self.want_arena(length);
         }
         loan

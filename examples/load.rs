@@ -8,7 +8,8 @@
 //!
 //! `publish SOCKET BYTES RATE COUNT` sends COUNT payloads of BYTES each, written once into a loan, RATE a second (0: as
 //! fast as it can, while no more than 2048 are on their way), after a pause at which it says `ready` and waits for a
-//! line on its standard input. `subscribe SOCKET NAME COUNT` receives as many. Both print one line at the end.
+//! line on its standard input; with a fifth number it also writes that many bytes of its own memory before each, which
+//! empties the caches as a payload of that size would. `subscribe SOCKET NAME COUNT` receives as many. Both print one line at the end.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
@@ -33,7 +34,12 @@ async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["publish", socket, bytes, rate, count] => publish(socket, bytes.parse()?, rate.parse()?, count.parse()?).await,
+        ["publish", socket, bytes, rate, count] => {
+            publish(socket, (bytes.parse()?, 0), rate.parse()?, count.parse()?).await
+        }
+        ["publish", socket, bytes, rate, count, beside] => {
+            publish(socket, (bytes.parse()?, beside.parse()?), rate.parse()?, count.parse()?).await
+        }
         ["subscribe", socket, name, count] => subscribe(socket, name, count.parse()?).await,
         ["idle", socket, count] => idle(socket, count.parse()?).await,
         _ => {
@@ -54,13 +60,14 @@ async fn connect(socket: &str, name: &str) -> Result<Client, Failure> {
     Ok(client)
 }
 
-async fn publish(socket: &str, bytes: usize, rate: u32, count: usize) -> Result<(), Failure> {
+async fn publish(socket: &str, (bytes, beside): (usize, usize), rate: u32, count: usize) -> Result<(), Failure> {
     let client = connect(socket, "load.publisher").await?;
     client.subscribe("load/credit").await?;
     let mut ticks = (rate > 0).then(|| tokio::time::interval(Duration::from_secs(1) / rate));
     if let Some(ticks) = &mut ticks {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
+    let mut beside = vec![0; beside];
     let mut credit = WINDOW;
     for number in 0..WARM_UP + count {
         if number < GENTLE {
@@ -81,6 +88,7 @@ async fn publish(socket: &str, bytes: usize, rate: u32, count: usize) -> Result<
             None => {}
         }
         credit = credit.saturating_sub(1);
+        beside.fill(number.to_le_bytes()[0]);
         let mut loan = client.loan(bytes);
         loan.fill(number.to_le_bytes()[0]);
         client.publish("load/data", loan).await?;

@@ -56,8 +56,8 @@ impl Payload {
     }
 
     /// What follows the first `start` bytes, without a copy.
-    #[cfg(feature = "broker")]
-    fn tail(&self, start: usize) -> Self {
+    #[cfg(any(feature = "broker", feature = "rpc"))]
+    pub(crate) fn tail(&self, start: usize) -> Self {
         Self { bytes: self.bytes.slice(start..) }
     }
 

@@ -22,7 +22,15 @@ pub(super) struct Receiver {
     /// Frames of the read at hand.
     pub(super) frames: Vec<Frame>,
     /// Confirmations of the read at hand.
-    pub(super) codes: Vec<(u32, ResultCode)>,
+    pub(super) codes: Vec<Acknowledgement>,
+}
+
+/// A confirmation, and how many frames of the same read came before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acknowledgement {
+    pub(super) op_id: u32,
+    pub(super) code: ResultCode,
+    pub(super) frames_before: usize,
 }
 
 impl Receiver {
@@ -40,7 +48,9 @@ impl Receiver {
     pub(super) fn decode(&mut self) -> Result<(), Violation> {
         while let Some(received) = self.reader.next_frame()? {
             match received.meta {
-                BrokerFrame::Acknowledgement { op_id, code } => self.codes.push((op_id, code)),
+                BrokerFrame::Acknowledgement { op_id, code } => {
+                    self.codes.push(Acknowledgement { op_id, code, frames_before: self.frames.len() });
+                }
                 BrokerFrame::Delivery { kind, realtime } => {
                     let payload = match received.payload {
                         ReceivedPayload::Owned(memory) => self.pool.share(memory).into(),

@@ -19,7 +19,7 @@ use super::error::{ConnectError, SendError};
 use super::filter_memory::FilterMemory;
 use super::handshake;
 use super::operation::{Confirmation, Filters, Operation};
-use super::pending::Pending;
+use super::pending::{Pending, Placed};
 use super::queue::ReceiveQueue;
 use super::receiver::Receiver;
 use crate::names::ClientName;
@@ -147,7 +147,7 @@ impl Remote {
     }
 
     /// The next operation's number; under the outbox's lock, so that confirmations come in the order of numbers.
-    fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<wire::ResultCode>>) -> u32 {
+    fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<Placed>>) -> u32 {
         let op_id = self.next_op_id.fetch_add(1, Ordering::Relaxed);
         if qos.is_confirmed() {
             *answer = Some(self.pending.add(op_id));
@@ -159,7 +159,7 @@ impl Remote {
         &self,
         offered: Result<(Touch, usize), Refused>,
         qos: QoS,
-        answer: Option<oneshot::Receiver<wire::ResultCode>>,
+        answer: Option<oneshot::Receiver<Placed>>,
     ) -> Poll<Result<Confirmation, SendError>> {
         let Ok((touch, waiting)) = offered else {
             return Poll::Ready(Err(SendError::Disconnected));
@@ -326,8 +326,8 @@ impl Remote {
     fn hand_on(&self, receiver: &mut Receiver) -> Result<(), wire::Violation> {
         let decoded = receiver.decode();
         // Data before confirmations: who waits for its confirmation finds what came before it.
-        self.queue.extend(&mut receiver.frames);
-        self.pending.confirm(&mut receiver.codes);
+        let arrived = self.queue.extend(&mut receiver.frames);
+        self.pending.confirm(arrived, &mut receiver.codes);
         decoded
     }
 

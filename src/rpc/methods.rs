@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Rpc;
+use super::cursor::{Cursors, NEXT, NEXT_BULK};
 use super::error::RpcError;
 use super::event::{Notification, Request};
 use super::handlers::Handlers;
@@ -75,6 +76,21 @@ impl Methods {
         });
         self.methods.insert(name.to_owned(), method);
         self
+    }
+
+    /// The methods `N` and `NB`, which hand out the records of these cursors.
+    #[must_use]
+    pub fn cursors(self, cursors: &Cursors) -> Self {
+        let (one, many) = (cursors.clone(), cursors.clone());
+        let next = move |request: Request| {
+            let cursors = one.clone();
+            async move { cursors.next(&request.unpack()?).await }
+        };
+        let next_bulk = move |request: Request| {
+            let cursors = many.clone();
+            async move { cursors.next_bulk(&request.unpack()?).await }
+        };
+        self.method(NEXT, next).method(NEXT_BULK, next_bulk)
     }
 
     /// What answers when no method has the name.

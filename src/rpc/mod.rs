@@ -31,6 +31,7 @@
 mod caller;
 mod calls;
 mod catch;
+mod cursor;
 mod error;
 mod event;
 mod handlers;
@@ -47,6 +48,7 @@ use busway_net::wire::{QoS, rpc};
 use serde::Serialize;
 
 pub use caller::{Call, Call0};
+pub use cursor::{Cursor, CursorHandle, Cursors, Records};
 pub use error::{CallError, ErrorCode, RpcError};
 pub use event::{Notification, Request};
 pub use handlers::Handlers;
@@ -139,6 +141,14 @@ impl Rpc {
         let payload = payload.into();
         let notification = [&[rpc::NOTIFICATION], payload.as_slice()].concat();
         self.shared().client.send(target, notification).qos(QoS::Processed)
+    }
+
+    /// Reads the records of a cursor that the client of that full name has opened.
+    pub fn cursor<T>(&self, target: &str, handle: CursorHandle) -> Cursor<T>
+    where
+        T: serde::de::DeserializeOwned + Send + 'static,
+    {
+        Cursor::new(self, target, handle)
     }
 
     /// Calls of this client that wait for an answer at this moment.

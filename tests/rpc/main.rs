@@ -21,6 +21,7 @@ mod service;
 
 mod announcements;
 mod calling;
+mod cursors;
 mod deadlines;
 mod errors;
 mod frames;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 /// Where brokers announce who comes and goes.
 pub(crate) const INFO_TOPIC: &str = ".broker/info";
 
-/// What the application has subscribed to that brings announcements, and whether the RPC layer listens too.
+/// What the application has subscribed to that brings announcements, and how many RPC layers listen too.
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     state: Mutex<State>,
@@ -17,7 +17,8 @@ pub(crate) struct Announcements {
 struct State {
     /// The application's filters, each up to its `#`: seven forms at most.
     wanted: BTreeSet<String>,
-    is_watched: bool,
+    /// One, or two while the next takes over from the one before.
+    watchers: usize,
 }
 
 impl Announcements {
@@ -33,7 +34,7 @@ impl Announcements {
         for filter in &*filters {
             state.wanted.remove(&significant(filter));
         }
-        if state.is_watched {
+        if state.watchers > 0 {
             filters.retain(|filter| *filter != INFO_TOPIC);
         }
     }
@@ -43,15 +44,20 @@ impl Announcements {
         !self.state.lock().wanted.is_empty()
     }
 
-    /// The RPC layer begins to listen.
+    /// An RPC layer begins to listen.
     pub(crate) fn watch(&self) {
-        self.state.lock().is_watched = true;
+        self.state.lock().watchers += 1;
     }
 
-    /// The RPC layer ends listening; whether its subscription has to be taken back.
-    pub(crate) fn unwatch(&self) -> bool {
-        let mut state = self.state.lock();
-        std::mem::take(&mut state.is_watched) && !state.wanted.contains(INFO_TOPIC)
+    /// An RPC layer ends listening.
+    pub(crate) fn unwatch(&self) {
+        self.state.lock().watchers -= 1;
+    }
+
+    /// Whether anybody needs the subscription to that very topic.
+    pub(crate) fn is_needed(&self) -> bool {
+        let state = self.state.lock();
+        state.watchers > 0 || state.wanted.contains(INFO_TOPIC)
     }
 }
 
@@ -108,13 +114,16 @@ mod tests {
             filters
         };
         assert_eq!(unsubscribed(), ["light", ".broker/info"]);
-        assert!(!announcements.unwatch());
+        assert!(!announcements.is_needed());
+        announcements.watch();
         announcements.watch();
         assert_eq!(unsubscribed(), ["light"]);
+        announcements.unwatch();
+        assert_eq!(unsubscribed(), ["light"], "the next one needs it");
         announcements.subscribe(&[".broker/info"]);
-        assert!(!announcements.unwatch(), "the application has it");
-        announcements.watch();
-        announcements.unsubscribe(&mut vec![".broker/info"]);
-        assert!(announcements.unwatch());
+        announcements.unwatch();
+        assert!(announcements.is_needed(), "the application has it");
+        assert_eq!(unsubscribed(), ["light", ".broker/info"]);
+        assert!(!announcements.is_needed());
     }
 }

@@ -1,7 +1,7 @@
 //! What the clones of an [`Rpc`](super::Rpc) and the tasks behind it have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use busway_net::wire::{Operation, QoS};
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
@@ -29,6 +29,7 @@ pub(super) struct Shared {
     pub(super) stop: Notify,
     /// The connection has ended and everything is handled.
     pub(super) is_finished: watch::Sender<bool>,
+    is_watching: AtomicBool,
     watching: OnceCell<()>,
 }
 
@@ -46,6 +47,7 @@ impl Shared {
             unexpected_replies: AtomicU64::new(0),
             stop: Notify::new(),
             is_finished: watch::Sender::new(false),
+            is_watching: AtomicBool::new(false),
             watching: OnceCell::new(),
         }
     }
@@ -53,17 +55,31 @@ impl Shared {
     /// From now on the broker tells who leaves. It need not confirm: what is sent later is dealt with later.
     pub(super) async fn watch_announcements(&self) -> Result<(), SendError> {
         let watch = async || {
-            self.client.announcements().watch();
-            self.client.change_quietly(Operation::Subscribe, INFO_TOPIC).qos(QoS::No).await
+            // A caller may give up amid it; the next one goes on.
+            if !self.is_watching.swap(true, Ordering::Relaxed) {
+                self.client.announcements().watch();
+            }
+            self.change(Operation::Subscribe).await
         };
         self.watching.get_or_try_init(watch).await.map(|_| ())
     }
 
     /// Leaves the client as it was found.
     pub(super) async fn unwatch_announcements(&self) {
-        if self.client.announcements().unwatch() {
-            // A connection that has ended has no subscriptions.
-            let _ = self.client.change_quietly(Operation::Unsubscribe, INFO_TOPIC).qos(QoS::No).await;
+        if !self.is_watching.load(Ordering::Relaxed) {
+            return;
         }
+        let announcements = self.client.announcements();
+        announcements.unwatch();
+        // A connection that has ended has no subscriptions: an error says nothing.
+        if !announcements.is_needed() && self.change(Operation::Unsubscribe).await.is_ok() && announcements.is_needed()
+        {
+            // Somebody has subscribed meanwhile, perhaps before this took it back.
+            let _ = self.change(Operation::Subscribe).await;
+        }
+    }
+
+    async fn change(&self, operation: Operation) -> Result<(), SendError> {
+        self.client.change_quietly(operation, INFO_TOPIC).qos(QoS::No).await
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::bus::{Bus, Place};
 use crate::expectations::{expect_nothing, settle};
 use crate::promises::promises;
-use crate::service::{Seen, echo, expect_left, seen, service, silent, text};
+use crate::service::{FOR_EVER, Seen, echo, expect_left, seen, service, silent, text};
 
 promises! {
     everywhere {
@@ -21,6 +21,7 @@ promises! {
         calls_notice_who_leaves_whatever_the_application_unsubscribes
         what_others_publish_there_moves_no_call
         a_client_outlives_its_rpc_without_them
+        one_rpc_after_the_other_listens_for_itself
     }
 }
 
@@ -159,4 +160,19 @@ async fn a_client_outlives_its_rpc_without_them(place: Place) {
     };
     quiet.await;
     expect_nothing(&client).await;
+}
+
+async fn one_rpc_after_the_other_listens_for_itself(place: Place) {
+    let bus = place.open().await;
+    let client = bus.client("caller").await;
+    for _ in 0..20 {
+        let rpc = Rpc::builder(client.clone()).deadline(FOR_EVER).start(());
+        let begun = std::sync::Arc::default();
+        let peer = Rpc::new(bus.successor("peer").await, silent(&begun));
+        let (outcome, ()) = tokio::join!(rpc.call("peer", "wait", ""), async {
+            begun.notified().await;
+            peer.close().await;
+        });
+        expect_left(outcome);
+    }
 }

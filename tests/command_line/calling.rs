@@ -181,8 +181,8 @@ fn a_peer_that_leaves_is_an_error(setup: &Setup) {
 
 fn a_peer_that_does_not_answer_is_given_up(setup: &Setup) {
     let broker = setup.start();
-    let (running, _anna) = called(setup, &broker, "1");
-    running.finish().expect_failure(1, &["anna look", "within 1 s"]);
+    let (running, _anna) = called(setup, &broker, "5");
+    running.finish().expect_failure(1, &["anna look", "within 5 s"]);
 }
 
 fn the_broker_can_be_called(setup: &Setup) {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::bus::Place;
 use crate::promises::promises;
-use crate::service::{answered, caller, echo, service};
+use crate::service::{FOR_EVER, answered, caller, echo, service, text};
 
 promises! {
     everywhere {
@@ -148,8 +148,9 @@ async fn parameters_that_cannot_be_packed_are_not_sent(place: Place) {
 async fn an_error_of_another_service_may_be_handed_on(place: Place) {
     let bus = place.open().await;
     let relay = Methods::new().method("relay", async |request: Request| {
-        let target = String::from_utf8(request.params().to_vec()).expect("a name");
-        Ok(request.rpc().call(&target, "fail", "").deadline(Duration::from_millis(50)).await?)
+        let target = text(&request.params());
+        let deadline = if target == "silent" { Duration::from_millis(50) } else { FOR_EVER };
+        Ok(request.rpc().call(&target, "fail", "").deadline(deadline).await?)
     });
     let _relay = service(&bus, "relay", relay).await;
     let fail = Methods::new().method("fail", async |_| Err::<Payload, _>(RpcError::new(ErrorCode(-99), "first hand")));

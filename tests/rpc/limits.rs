@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use busway::QoS;
 use busway::rpc::{ErrorCode, Methods, Request, Rpc};
 
 use crate::bus::{Bus, Place};
-use crate::expectations::until;
+use crate::expectations::{next, until};
 use crate::promises::promises;
 use crate::service::{FOR_EVER, answered, caller, gate, text};
 
@@ -94,17 +95,23 @@ async fn one_handler_at_a_time_keeps_the_order_of_requests(place: Place) {
     }
 }
 
-/// Occupies the only handler and the queue, then calls once more.
+/// The bytes of a request.
+fn request(id: u8, params: &str) -> Vec<u8> {
+    [&[0x01, id, 0, 0, 0][..], b"wait\0", params.as_bytes()].concat()
+}
+
+/// Occupies the only handler and the queue, then calls some more.
 async fn expect_busy(place: Place, queue: (usize, usize), waiting: &[usize]) {
     let bus = place.open().await;
     let (service, opened, gauge) = gated(&bus, 1, queue).await;
     let rpc = caller(&bus, "caller").await;
-    let mut calls = call_all(&rpc, std::iter::once("first".to_owned()));
+    // Of raw bytes, so that each is confirmed before the next one is sent.
+    let filler = bus.client("filler").await;
+    filler.send("service", request(1, "first")).await.unwrap();
     until(|| gauge.running.load(Ordering::SeqCst) == 1).await;
-    calls.extend(call_all(&rpc, waiting.iter().map(|length| "x".repeat(*length))));
-    until(|| rpc.pending_calls() == calls.len()).await;
-    // Each has reached the service once the broker has confirmed one that was sent after it.
-    rpc.notify("service", "").await.unwrap();
+    for length in waiting {
+        filler.send("service", request(2, &"x".repeat(*length))).qos(QoS::Processed).await.unwrap();
+    }
     for refused in 1..=3 {
         let (code, _) = answered(rpc.call("service", "wait", "too much").await);
         assert_eq!((code, service.refused_requests()), (ErrorCode(-32118), refused));
@@ -112,8 +119,8 @@ async fn expect_busy(place: Place, queue: (usize, usize), waiting: &[usize]) {
     rpc.call0("service", "wait", "too much").await.unwrap();
     until(|| service.refused_requests() == 4).await;
     opened.add_permits(100);
-    for call in calls {
-        call.await.unwrap().unwrap();
+    for _ in 0..=waiting.len() {
+        assert_eq!(next(&filler).await.payload()[0], 0x11, "what waited was answered");
     }
     rpc.call("service", "wait", "there is room again").await.unwrap();
 }

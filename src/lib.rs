@@ -2,6 +2,7 @@
 //!
 //! - [`Client`] connects to a broker, Busway's `buswayd` or any other that speaks BUS/RT, and sends, publishes,
 //!   subscribes and receives.
+//! - [`Rpc`](rpc::Rpc) calls methods of other clients, and answers such calls.
 //! - [`Broker`](broker::Broker) is the broker itself, to embed; clients in its process need no socket.
 //! - [`Frame`] is what arrives, [`Payload`] the bytes in it.
 //!
@@ -35,6 +36,8 @@ mod payload;
 pub mod broker;
 #[cfg(feature = "ipc")]
 pub mod client;
+#[cfg(feature = "rpc")]
+pub mod rpc;
 
 pub use busway_net::link::{Endpoint, PeerIdentity};
 pub use busway_net::wire::{FrameKind, Limits, NameFault, PathFault, QoS, ResultCode};

@@ -153,8 +153,8 @@ impl Payload {
     }
 
     /// What follows the first `start` bytes, without a copy.
-    #[cfg(feature = "broker")]
-    fn tail(&self, start: usize) -> Self {
+    #[cfg(any(feature = "broker", feature = "rpc"))]
+    pub(crate) fn tail(&self, start: usize) -> Self {
         self.bytes().slice(start..).into()
     }
 

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::checks;
+use support::{checks, rpc};
 
 /// Runs `check` over every file of a corpus.
 fn holds_for_all_of(corpus: &str, check: impl Fn(&[u8])) {
@@ -35,4 +35,9 @@ fn client_frames_hold() {
 #[test]
 fn broker_frames_hold() {
     holds_for_all_of("broker_frames", checks::broker_frames);
+}
+
+#[test]
+fn rpc_payloads_hold() {
+    holds_for_all_of("rpc", rpc::payload);
 }

@@ -183,8 +183,12 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_an_rpc_message_or_an_error(bytes in vec(any::<u8>(), 0..30)) {
-        let _ = rpc::parse(&bytes);
+    fn arbitrary_bytes_are_an_rpc_message_or_an_error(
+        kind in select(vec![rpc::NOTIFICATION, rpc::REQUEST, rpc::REPLY, rpc::ERROR_REPLY]),
+        bytes in vec(prop_oneof![3 => any::<u8>(), 1 => Just(0)], 0..30),
+    ) {
+        support::rpc::payload(&bytes);
+        support::rpc::payload(&[&[kind], bytes.as_slice()].concat());
     }
 
     #[test]

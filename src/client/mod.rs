@@ -1,5 +1,7 @@
 //! The application's end of a connection.
 
+#[cfg(feature = "rpc")]
+pub(crate) mod announcements;
 mod builder;
 mod error;
 mod filter_memory;
@@ -48,6 +50,8 @@ struct Inner {
     name: ClientName,
     queue: ReceiveQueue,
     link: Link,
+    #[cfg(feature = "rpc")]
+    announcements: announcements::Announcements,
 }
 
 enum Link {
@@ -140,7 +144,14 @@ impl Client {
     }
 
     fn new(name: ClientName, queue: ReceiveQueue, link: Link) -> Self {
-        Self { inner: Arc::new(Inner { name, queue, link }) }
+        let inner = Inner {
+            name,
+            queue,
+            link,
+            #[cfg(feature = "rpc")]
+            announcements: announcements::Announcements::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The name under which it is registered.
@@ -295,6 +306,25 @@ impl Client {
             Link::Local(local) => local.close(),
         }
         self.inner.queue.close();
+    }
+}
+
+/// For the RPC layer.
+#[cfg(feature = "rpc")]
+impl Client {
+    /// The frames that have arrived, and how many there were.
+    pub(crate) fn queue(&self) -> &ReceiveQueue {
+        &self.inner.queue
+    }
+
+    /// Who listens to the broker's announcements.
+    pub(crate) fn announcements(&self) -> &announcements::Announcements {
+        &self.inner.announcements
+    }
+
+    /// A change of subscriptions that is none of the application's.
+    pub(crate) fn change_quietly(&self, operation: wire::Operation, filter: &'static str) -> Filters<'_> {
+        Filters::quiet(self, operation, filter)
     }
 }
 

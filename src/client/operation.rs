@@ -8,6 +8,7 @@ use busway_net::wire::{self, QoS, ResultCode};
 use tokio::sync::oneshot;
 
 use super::error::{SendError, TryError, TryErrorKind};
+use super::pending::Placed;
 use super::{Client, Link};
 use crate::payload::Content;
 
@@ -97,11 +98,40 @@ pub struct Filters<'a> {
     /// Those that changed what is restored after a reconnection.
     pub(super) changed: Vec<&'a str>,
     confirmation: Option<Confirmation>,
+    /// The application is not to notice.
+    #[cfg(feature = "rpc")]
+    is_quiet: bool,
 }
 
 impl<'a> Filters<'a> {
     pub(super) fn new(client: &'a Client, operation: wire::Operation, filters: Vec<&'a str>) -> Self {
-        Self { client, operation, qos: QoS::Processed, filters, changed: Vec::new(), confirmation: None }
+        Self {
+            client,
+            operation,
+            qos: QoS::Processed,
+            filters,
+            changed: Vec::new(),
+            confirmation: None,
+            #[cfg(feature = "rpc")]
+            is_quiet: false,
+        }
+    }
+
+    /// The RPC layer's own.
+    #[cfg(feature = "rpc")]
+    pub(super) fn quiet(client: &'a Client, operation: wire::Operation, filter: &'a str) -> Self {
+        Self { is_quiet: true, ..Self::new(client, operation, vec![filter]) }
+    }
+
+    /// Before the broker knows of it: what comes of it may come at once.
+    #[cfg(feature = "rpc")]
+    fn note(&mut self) {
+        match self.operation {
+            _ if self.is_quiet => {}
+            wire::Operation::Subscribe => self.client.announcements().subscribe(&self.filters),
+            wire::Operation::Unsubscribe => self.client.announcements().unsubscribe(&mut self.filters),
+            _ => {}
+        }
     }
 
     /// Confirmation and urgency ([`QoS::Processed`] by default).
@@ -123,6 +153,10 @@ impl Future for Filters<'_> {
     type Output = Result<(), SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        #[cfg(feature = "rpc")]
+        if self.confirmation.is_none() {
+            self.note();
+        }
         if self.filters.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -149,7 +183,7 @@ pub struct Confirmation {
 #[derive(Debug)]
 enum Answer {
     Known(Result<(), SendError>),
-    Coming(oneshot::Receiver<ResultCode>),
+    Coming(oneshot::Receiver<Placed>),
 }
 
 impl Confirmation {
@@ -159,8 +193,20 @@ impl Confirmation {
     }
 
     /// The answer comes through a channel.
-    pub(super) fn coming(answer: oneshot::Receiver<ResultCode>) -> Self {
+    pub(super) fn coming(answer: oneshot::Receiver<Placed>) -> Self {
         Self { answer: Answer::Coming(answer) }
+    }
+
+    /// As awaiting it; says how many frames had arrived before it, if it had to come.
+    #[cfg(feature = "rpc")]
+    pub(crate) async fn placed(self) -> Result<Option<u64>, SendError> {
+        match self.answer {
+            Answer::Known(answer) => answer.map(|()| None),
+            Answer::Coming(receiver) => {
+                let Placed { code, position } = receiver.await.map_err(|_| SendError::Disconnected)?;
+                answer_of(code).map(|()| Some(position))
+            }
+        }
     }
 }
 
@@ -180,8 +226,8 @@ impl Future for Confirmation {
         match &mut self.answer {
             Answer::Known(answer) => Poll::Ready(answer.clone()),
             Answer::Coming(receiver) => {
-                let code = ready!(Pin::new(receiver).poll(context));
-                Poll::Ready(code.map_or(Err(SendError::Disconnected), answer_of))
+                let placed = ready!(Pin::new(receiver).poll(context));
+                Poll::Ready(placed.map_or(Err(SendError::Disconnected), |placed| answer_of(placed.code)))
             }
         }
     }

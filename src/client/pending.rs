@@ -7,6 +7,8 @@ use busway_net::wire::ResultCode;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::receiver::Acknowledgement;
+
 /// What waits for the broker's acknowledgements, in the order in which it was sent.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -17,29 +19,38 @@ pub(super) struct Pending {
 struct Waiting {
     op_id: u32,
     since: Instant,
-    answer: oneshot::Sender<ResultCode>,
+    answer: oneshot::Sender<Placed>,
+}
+
+/// A code, and how many frames had arrived before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) code: ResultCode,
+    #[cfg_attr(not(feature = "rpc"), expect(dead_code, reason = "only the RPC layer asks what came before"))]
+    pub(super) position: u64,
 }
 
 impl Pending {
     /// Remembers an operation.
-    pub(super) fn add(&self, op_id: u32) -> oneshot::Receiver<ResultCode> {
+    pub(super) fn add(&self, op_id: u32) -> oneshot::Receiver<Placed> {
         let (answer, receiver) = oneshot::channel();
         self.waiting.lock().push_back(Waiting { op_id, since: Instant::now(), answer });
         receiver
     }
 
-    /// Hands out the codes of one read. Brokers confirm in order, so that each is found at once.
-    pub(super) fn confirm(&self, codes: &mut Vec<(u32, ResultCode)>) {
+    /// Hands out the codes of one read, before which `arrived` frames had come. Brokers confirm in order, so that each
+    /// is found at once.
+    pub(super) fn confirm(&self, arrived: u64, codes: &mut Vec<Acknowledgement>) {
         if codes.is_empty() {
             return;
         }
         let mut waiting = self.waiting.lock();
-        for (op_id, code) in codes.drain(..) {
+        for Acknowledgement { op_id, code, frames_before } in codes.drain(..) {
             if let Some(position) = waiting.iter().position(|entry| entry.op_id == op_id)
                 && let Some(entry) = waiting.remove(position)
             {
                 // Nobody listens to a confirmation that was ignored.
-                let _ = entry.answer.send(code);
+                let _ = entry.answer.send(Placed { code, position: arrived + frames_before as u64 });
             }
         }
     }
@@ -49,7 +60,7 @@ impl Pending {
         let mut waiting = self.waiting.lock();
         while waiting.front().is_some_and(|entry| entry.since.elapsed() > timeout) {
             if let Some(entry) = waiting.pop_front() {
-                let _ = entry.answer.send(ResultCode::TIMEOUT);
+                let _ = entry.answer.send(Placed { code: ResultCode::TIMEOUT, position: 0 });
             }
         }
     }

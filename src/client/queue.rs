@@ -37,6 +37,8 @@ struct State {
     lost: u64,
     taken_frames: u64,
     taken_bytes: u64,
+    /// Frames that had arrived up to the one taken last, lost ones included.
+    position: u64,
     closed: bool,
 }
 
@@ -75,21 +77,24 @@ impl ReceiveQueue {
         queue
     }
 
-    /// Adds what one read brought. What does not fit is dropped, newest first, and counted.
-    pub(crate) fn extend(&self, frames: &mut Vec<Frame>) {
-        if frames.is_empty() {
-            return;
-        }
+    /// Adds what one read brought. What does not fit is dropped, newest first, and counted. Returns how many frames
+    /// had arrived before.
+    pub(crate) fn extend(&self, frames: &mut Vec<Frame>) -> u64 {
         let mut state = self.shared.state.lock();
+        let arrived = state.taken_frames + state.lost;
+        if frames.is_empty() {
+            return arrived;
+        }
         for frame in frames.drain(..) {
             let _ = self.shared.push(&mut state, frame);
         }
         drop(state);
         self.shared.arrived.notify_one();
+        arrived
     }
 
     /// Adds one frame, or gives it back when there is no room (which is counted).
-    #[cfg(feature = "broker")]
+    #[cfg(any(feature = "broker", feature = "rpc"))]
     pub(crate) fn push(&self, frame: Frame) -> Result<(), Box<Frame>> {
         let mut state = self.shared.state.lock();
         let pushed = self.shared.push(&mut state, frame);
@@ -102,6 +107,11 @@ impl ReceiveQueue {
 
     /// The next frame; `None` when the queue is closed and empty.
     pub(crate) async fn recv(&self) -> Option<Frame> {
+        self.recv_placed().await.map(|(frame, _)| frame)
+    }
+
+    /// As [`recv`](ReceiveQueue::recv), with the frame's place among all that have arrived, lost ones included.
+    pub(crate) async fn recv_placed(&self) -> Option<(Frame, u64)> {
         loop {
             let arrived = self.shared.arrived.notified();
             if let Some(answer) = self.take() {
@@ -113,15 +123,17 @@ impl ReceiveQueue {
 
     /// The next frame if there is one.
     pub(crate) fn try_recv(&self) -> Option<Frame> {
-        self.take().flatten()
+        self.take().flatten().map(|(frame, _)| frame)
     }
 
-    fn take(&self) -> Option<Option<Frame>> {
+    fn take(&self) -> Option<Option<(Frame, u64)>> {
         let mut state = self.shared.state.lock();
         let frame = state.frames.pop_front();
         if let Some(frame) = &frame {
             state.bytes -= frame.payload.weight();
+            state.position += 1 + frame.lost_before;
         }
+        let position = state.position;
         let more = !state.frames.is_empty() || state.closed;
         drop(state);
         if more {
@@ -129,7 +141,7 @@ impl ReceiveQueue {
             self.shared.arrived.notify_one();
         }
         match frame {
-            Some(frame) => Some(Some(frame)),
+            Some(frame) => Some(Some((frame, position))),
             None if more => Some(None),
             None => None,
         }
@@ -149,6 +161,19 @@ impl ReceiveQueue {
     /// Frames that were dropped because the queue was full, ever.
     pub(crate) fn lost(&self) -> u64 {
         self.shared.state.lock().lost
+    }
+
+    /// How many frames have arrived, lost ones included.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn arrived(&self) -> u64 {
+        let state = self.shared.state.lock();
+        state.taken_frames + state.lost
+    }
+
+    /// Whether nothing waits.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shared.state.lock().frames.is_empty()
     }
 
     /// What it holds and has taken.
@@ -171,7 +196,7 @@ impl Shared {
             state.lost_since += 1;
             return Err(Box::new(frame));
         }
-        frame.lost_before = std::mem::take(&mut state.lost_since);
+        frame.lost_before += std::mem::take(&mut state.lost_since);
         state.bytes += frame.payload.weight();
         state.taken_frames += 1;
         state.taken_bytes += frame.payload.len() as u64;

@@ -30,12 +30,20 @@ pub(super) struct Receiver {
     /// Frames of the read at hand.
     pub(super) frames: Vec<Frame>,
     /// Confirmations of the read at hand.
-    pub(super) codes: Vec<(u32, ResultCode)>,
+    pub(super) codes: Vec<Acknowledgement>,
     /// What the broker said of the lane in the read at hand.
     #[cfg(feature = "shm")]
     pub(super) news: Vec<LaneNews>,
     #[cfg(feature = "shm")]
     descriptors: VecDeque<OwnedFd>,
+}
+
+/// A confirmation, and how many frames of the same read came before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acknowledgement {
+    pub(super) op_id: u32,
+    pub(super) code: ResultCode,
+    pub(super) frames_before: usize,
 }
 
 /// What a broker says of the lane over the socket.
@@ -86,7 +94,9 @@ impl Receiver {
         self.descriptors.extend(self.reader.take_descriptors());
         while let Some(received) = self.reader.next_frame()? {
             match received.meta {
-                BrokerFrame::Acknowledgement { op_id, code } => self.codes.push((op_id, code)),
+                BrokerFrame::Acknowledgement { op_id, code } => {
+                    self.codes.push(Acknowledgement { op_id, code, frames_before: self.frames.len() });
+                }
                 BrokerFrame::Delivery { kind, realtime } => {
                     let payload = match received.payload {
                         ReceivedPayload::Owned(memory) => self.pool.share(memory).into(),
@@ -156,7 +166,9 @@ impl Receiver {
                     more = false;
                     break;
                 }
-                Some(Arrival::Confirmation { op_id, code }) => self.codes.push((op_id, code)),
+                Some(Arrival::Confirmation { op_id, code }) => {
+                    self.codes.push(Acknowledgement { op_id, code, frames_before: self.frames.len() });
+                }
                 Some(Arrival::Delivery { kind, realtime, sender, topic, payload }) => {
                     let is_publication = kind == busway_net::wire::FrameKind::Publication;
                     let topic = is_publication.then_some(topic);

@@ -21,7 +21,7 @@ use super::handshake;
 #[cfg(feature = "shm")]
 use super::lane_link::LaneLink;
 use super::operation::{Confirmation, Filters, Operation};
-use super::pending::Pending;
+use super::pending::{Pending, Placed};
 use super::queue::ReceiveQueue;
 use super::receiver::Receiver;
 use crate::lane::LaneOff;
@@ -196,7 +196,7 @@ impl Remote {
     }
 
     /// The next operation's number; under the queue's lock, so that confirmations come in the order of numbers.
-    pub(super) fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<wire::ResultCode>>) -> u32 {
+    pub(super) fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<Placed>>) -> u32 {
         let op_id = self.next_op_id.fetch_add(1, Ordering::Relaxed);
         if qos.is_confirmed() {
             *answer = Some(self.pending.add(op_id));
@@ -208,7 +208,7 @@ impl Remote {
         &self,
         offered: Result<(Touch, usize), Refused>,
         qos: QoS,
-        answer: Option<oneshot::Receiver<wire::ResultCode>>,
+        answer: Option<oneshot::Receiver<Placed>>,
     ) -> Poll<Result<Confirmation, SendError>> {
         let Ok((touch, waiting)) = offered else {
             return Poll::Ready(Err(SendError::Disconnected));
@@ -402,8 +402,8 @@ impl Remote {
 
     /// Data before confirmations: who waits for its confirmation finds what came before it.
     pub(super) fn deliver(&self, receiver: &mut Receiver) {
-        self.queue.extend(&mut receiver.frames);
-        self.pending.confirm(&mut receiver.codes);
+        let arrived = self.queue.extend(&mut receiver.frames);
+        self.pending.confirm(arrived, &mut receiver.codes);
     }
 
     fn flush_all(&self) {

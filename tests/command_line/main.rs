@@ -9,12 +9,14 @@ mod support;
 
 mod program;
 
+mod calling;
 mod connecting;
 mod endings;
 mod listening;
 mod printing;
 mod publishing;
 mod questions;
+mod rpc_listening;
 mod sending;
 mod standard_input;
 mod usage;

@@ -8,7 +8,7 @@ fn the_help_of_busway_lists_every_command_and_option() {
     for flag in ["--help", "-h"] {
         let help = Busway::new(&[flag]).output();
         let common = ["-c, --connect", "-n, --name", "--timeout", "--json", "-h, --help", "-V, --version"];
-        for word in [&common[..], &["listen", "send", "publish", "broker", "BUSWAY_CONNECT"]].concat() {
+        for word in [&common[..], &["listen", "send", "publish", "rpc", "broker", "BUSWAY_CONNECT"]].concat() {
             assert!(help.contains(word), "{word} is missing in\n{help}");
         }
     }
@@ -24,10 +24,16 @@ fn the_help_of_each_command_lists_its_options() {
         ("send", &["<TARGET>", "[PAYLOAD]", "--qos", "realtime-processed"]),
         ("publish", &["<TOPIC>", "[PAYLOAD]", "--for", "--qos", "realtime-processed"]),
         ("broker", &["info", "stats", "test", "client.list"]),
+        ("rpc", &["listen", "notify", "call0", "call"]),
+        ("rpc listen", &["-t, --topics", "--exclude", "--count"]),
+        ("rpc notify", &["<TARGET>", "[PAYLOAD]", "--qos"]),
+        ("rpc call0", &["<TARGET>", "<METHOD>", "[KEY=VALUE]...", "--raw"]),
+        ("rpc call", &["<TARGET>", "<METHOD>", "[KEY=VALUE]...", "--raw"]),
     ] {
-        let help = Busway::new(&[command, "--help"]).output();
+        let command: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = Busway::new(&command).output();
         for word in [&common[..], words].concat() {
-            assert!(help.contains(word), "{word} is missing in the help of {command}:\n{help}");
+            assert!(help.contains(word), "{word} is missing in the help of {command:?}:\n{help}");
         }
     }
 }
@@ -101,6 +107,15 @@ fn what_is_unknown_missing_or_too_much_is_told() {
     expect_wrong_usage(&["send", "anna", "one", "two"], "two");
     expect_wrong_usage(&["listen", "--topics"], "--topics");
     expect_wrong_usage(&["-c"], "--connect");
+    expect_wrong_usage(&["rpc"], "call0");
+    expect_wrong_usage(&["rpc", "sing"], "sing");
+    expect_wrong_usage(&["rpc", "call", "anna"], "<METHOD>");
+    expect_wrong_usage(&["rpc", "notify"], "<TARGET>");
+    for command in ["call", "call0"] {
+        expect_wrong_usage(&["rpc", command, "anna", "look", "no pair"], "KEY=VALUE");
+        expect_wrong_usage(&["rpc", command, "anna", "look", "a=1", "-"], "standard input");
+        expect_wrong_usage(&["rpc", command, "anna", "look", "a=1", "--raw", "x"], "--raw");
+    }
 }
 
 #[test]

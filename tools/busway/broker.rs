@@ -1,7 +1,5 @@
 //! `busway broker`: questions to the broker itself.
 
-use busway::{Client, FrameKind, QoS};
-use busway_net::wire::rpc::{self, RpcMessage};
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value};
 
@@ -10,9 +8,9 @@ use crate::failure::Failure;
 use crate::options::{Broker, Options};
 use crate::output::Output;
 use crate::payload::from_messagepack;
+use crate::rpc;
 
 const BROKER: &str = ".broker";
-const CALL_ID: u32 = 1;
 
 pub(crate) async fn run(options: &Options, command: Broker, output: &mut Output) -> Result<(), Failure> {
     let method = match command {
@@ -22,10 +20,10 @@ pub(crate) async fn run(options: &Options, command: Broker, output: &mut Output)
         Broker::ClientList => "client.list",
     };
     let client = connect(options).await?;
-    let answer = tokio::time::timeout(options.timeout, call(&client, method)).await;
-    let answer = answer.map_err(|_| Failure::Failed(format!("{method}: the broker did not answer in time")))??;
     let name = client.name().to_owned();
-    client.close().await;
+    let rpc = rpc::caller(client, options.timeout);
+    let answer = rpc.call(BROKER, method, "").realtime().await.map_err(|error| rpc::failure(method, error))?;
+    rpc.close().await;
     let Some(Value::Object(answer)) = from_messagepack(&answer) else {
         return Err(Failure::Failed(format!("{method}: the broker's answer is not a MessagePack map")));
     };
@@ -34,28 +32,6 @@ pub(crate) async fn run(options: &Options, command: Broker, output: &mut Output)
         (_, true) => output.object(&Value::Object(answer)),
         (_, false) => print_fields(&answer, output),
     }
-}
-
-/// Calls a method of the broker without parameters.
-async fn call(client: &Client, method: &str) -> Result<Vec<u8>, Failure> {
-    let mut request = Vec::new();
-    rpc::encode_request_head(&mut request, CALL_ID, method);
-    let sent = client.send(BROKER, request).qos(QoS::RealtimeProcessed).await;
-    sent.map_err(|error| Failure::of(method, &error))?;
-    while let Some(frame) = client.recv().await {
-        if frame.kind() != FrameKind::Message || frame.sender() != BROKER {
-            continue;
-        }
-        match rpc::parse(frame.payload()) {
-            Ok(RpcMessage::Reply { call_id: CALL_ID, result }) => return Ok(result.to_vec()),
-            Ok(RpcMessage::ErrorReply { call_id: CALL_ID, code, data }) => {
-                let text = String::from_utf8_lossy(data);
-                return Err(Failure::Failed(format!("{method}: error {code}: {text}")));
-            }
-            _ => {}
-        }
-    }
-    Err(Failure::NoBroker(format!("{method}: the broker closed the connection")))
 }
 
 fn print_fields(answer: &Map<String, Value>, output: &mut Output) -> Result<(), Failure> {

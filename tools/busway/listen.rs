@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use busway::client::ConnectionState;
 use busway::{Client, Frame, FrameKind};
 use serde_json::{Map, Value};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::connection::connect;
 use crate::failure::Failure;
@@ -15,23 +15,47 @@ use crate::payload;
 
 pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
     let client = connect(options).await?;
+    subscribe(&client, command).await?;
+    let mut signals = EndSignals::new()?;
+    let _ = writeln!(io::stderr(), "listening as {}", client.name());
+    let printed = tokio::select! {
+        printed = print_frames(&client, command.count, output) => printed,
+        () = signals.recv() => Ok(()),
+        () = output::reader_gone() => Err(Failure::ClosedPipe),
+    };
+    client.close().await;
+    printed
+}
+
+/// The topics that were asked for.
+pub(crate) async fn subscribe(client: &Client, command: &Listen) -> Result<(), Failure> {
     if !command.exclude.is_empty() {
         client.exclude(&command.exclude).await.map_err(|error| Failure::of("exclude", &error))?;
     }
     if !command.topics.is_empty() {
         client.subscribe(&command.topics).await.map_err(|error| Failure::of("subscribe", &error))?;
     }
-    let _ = writeln!(io::stderr(), "listening as {}", client.name());
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let printed = tokio::select! {
-        printed = print_frames(&client, command.count, output) => printed,
-        () = output::reader_gone() => Err(Failure::ClosedPipe),
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-    };
-    client.close().await;
-    printed
+    Ok(())
+}
+
+/// What tells that somebody wants this program to end.
+pub(crate) struct EndSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl EndSignals {
+    /// From now on they no longer end it themselves.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(crate) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 async fn print_frames(client: &Client, count: Option<u64>, output: &mut Output) -> Result<(), Failure> {
@@ -54,37 +78,67 @@ async fn print_frames(client: &Client, count: Option<u64>, output: &mut Output) 
     Ok(())
 }
 
-fn reason(client: &Client) -> String {
+/// Why a connection ended.
+pub(crate) fn reason(client: &Client) -> String {
     match &*client.state().borrow() {
         ConnectionState::Closed { reason } => reason.clone(),
         _ => "the connection to the broker ended".to_owned(),
     }
 }
 
-fn print(frame: &Frame, output: &mut Output) -> Result<(), Failure> {
+pub(crate) fn is_closed(state: &ConnectionState) -> bool {
+    matches!(state, ConnectionState::Closed { .. })
+}
+
+/// What stands before a payload.
+#[derive(Debug, Default)]
+pub(crate) struct Heading<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) sender: &'a str,
+    pub(crate) topic: Option<&'a str>,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) realtime: bool,
+    pub(crate) lost_before: u64,
+}
+
+pub(crate) fn print(frame: &Frame, output: &mut Output) -> Result<(), Failure> {
     let kind = match frame.kind() {
         FrameKind::Publication => "publication",
         FrameKind::Message => "message",
         FrameKind::Broadcast => "broadcast",
     };
+    let heading = Heading {
+        kind,
+        sender: frame.sender(),
+        topic: frame.topic(),
+        method: None,
+        realtime: frame.is_realtime(),
+        lost_before: frame.lost_before(),
+    };
+    print_payload(&heading, frame.payload(), output)
+}
+
+pub(crate) fn print_payload(heading: &Heading<'_>, payload: &[u8], output: &mut Output) -> Result<(), Failure> {
+    let Heading { kind, sender, topic, method, realtime, lost_before } = *heading;
     if output.is_json() {
         let mut object = Map::new();
         object.insert("kind".into(), kind.into());
-        object.insert("sender".into(), frame.sender().into());
-        if let Some(topic) = frame.topic() {
-            object.insert("topic".into(), topic.into());
+        object.insert("sender".into(), sender.into());
+        for (name, value) in [("topic", topic), ("method", method)] {
+            if let Some(value) = value {
+                object.insert(name.into(), value.into());
+            }
         }
-        object.insert("realtime".into(), frame.is_realtime().into());
-        object.insert("size".into(), frame.payload().len().into());
-        object.insert("lost_before".into(), frame.lost_before().into());
-        payload::insert(frame.payload(), &mut object);
+        object.insert("realtime".into(), realtime.into());
+        object.insert("size".into(), payload.len().into());
+        object.insert("lost_before".into(), lost_before.into());
+        payload::insert(payload, &mut object);
         return output.object(&Value::Object(object));
     }
-    if frame.lost_before() > 0 {
-        output.line(&format!("-- {} frames lost: the output is too slow", frame.lost_before()))?;
+    if lost_before > 0 {
+        output.line(&format!("-- {lost_before} frames lost: the output is too slow"))?;
     }
-    let topic = frame.topic().map(|topic| format!(" {}", topic.escape_debug())).unwrap_or_default();
-    let sender = frame.sender().escape_debug();
-    output.line(&format!("{kind}{topic} from {sender} ({} bytes)", frame.payload().len()))?;
-    output.line(&payload::describe(frame.payload()))
+    let address = topic.or(method).map(|address| format!(" {}", address.escape_debug())).unwrap_or_default();
+    output.line(&format!("{kind}{address} from {} ({} bytes)", sender.escape_debug(), payload.len()))?;
+    output.line(&payload::describe(payload))
 }

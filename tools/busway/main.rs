@@ -1,4 +1,4 @@
-//! `busway`, the command line: listens, sends, publishes, asks the broker.
+//! `busway`, the command line: listens, sends, publishes, calls, asks the broker.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,10 @@ mod failure;
 mod listen;
 mod options;
 mod output;
+mod params;
 mod payload;
+mod rpc;
+mod rpc_listen;
 mod send;
 
 use std::process::ExitCode;
@@ -50,6 +53,7 @@ fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
             Command::Listen(command) => listen::run(options, command, output).await,
             Command::Send(command) => send::send(options, command, output).await,
             Command::Publish(command) => send::publish(options, command, output).await,
+            Command::Rpc(command) => rpc::run(options, command, output).await,
             Command::Broker(command) => broker::run(options, *command, output).await,
         }
     })

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::params::{self, Param};
+
 /// Talk to a BUS/RT broker: Busway's buswayd or any other.
 ///
 /// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 cannot connect, or the broker went.
@@ -39,6 +41,9 @@ pub(crate) enum Command {
     Send(Send),
     /// Publish to a topic
     Publish(Publish),
+    /// Call methods of other clients, and see what others call
+    #[command(subcommand)]
+    Rpc(Rpc),
     /// Ask the broker
     #[command(subcommand)]
     Broker(Broker),
@@ -87,6 +92,49 @@ pub(crate) struct Publish {
     /// Confirmation and urgency
     #[arg(long, value_enum, default_value_t = Qos::Processed)]
     pub(crate) qos: Qos,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rpc {
+    /// Print calls, notifications, and what `busway listen` prints; every call is answered with nothing
+    Listen(Listen),
+    /// Send a notification
+    Notify(RpcNotify),
+    /// Call a method and do not wait for its answer
+    Call0(RpcCall),
+    /// Call a method and print its answer
+    Call(RpcCall),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RpcNotify {
+    /// A client's name
+    pub(crate) target: String,
+
+    /// The payload; without it, or with -, it is read from standard input
+    pub(crate) payload: Option<String>,
+
+    /// Confirmation and urgency
+    #[arg(long, value_enum, default_value_t = Qos::Processed)]
+    pub(crate) qos: Qos,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RpcCall {
+    /// A client's name; .broker is the broker itself
+    pub(crate) target: String,
+
+    /// The method
+    pub(crate) method: String,
+
+    /// Parameters, sent as a MessagePack map: true, false, integers and floats are what they look like, anything else
+    /// is text. A single - reads them from standard input, as they are
+    #[arg(value_name = "KEY=VALUE", value_parser = params::parse)]
+    pub(crate) params: Vec<Param>,
+
+    /// Send this text as the parameters, as it is; - is standard input
+    #[arg(long, value_name = "TEXT", conflicts_with = "params", allow_hyphen_values = true)]
+    pub(crate) raw: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

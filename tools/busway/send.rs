@@ -35,7 +35,7 @@ pub(crate) async fn publish(options: &Options, command: &Publish, output: &mut O
 }
 
 /// The payload of the command line, or standard input up to the longest payload there is.
-fn read(payload: Option<&str>) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(payload: Option<&str>) -> Result<Vec<u8>, Failure> {
     match payload {
         Some(text) if text != "-" => Ok(text.as_bytes().to_vec()),
         _ => {

@@ -1,6 +1,6 @@
 """What the runner (tools/third-party) and the suites written in Python share.
 
-A suite is a program started as `SUITE ADDRESS --busrt CLI --broker-log FILE [--quick]`. It prints
+A suite is a program started as `SUITE ADDRESS --busrt CLI --busway CLI --service PROGRAM --broker-log FILE [--quick]`. It prints
 `ok NAME` or `FAIL NAME` on standard output for every check, explains itself on standard error, and
 exits non-zero when a check failed.
 """
@@ -67,11 +67,15 @@ class Suite:
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument('address', help='UNIX socket path or host:port')
         parser.add_argument('--busrt', required=True, help="busrt's command line program")
+        parser.add_argument('--busway', required=True, help='our command line program')
+        parser.add_argument('--service', required=True, help='our example of a service')
         parser.add_argument('--broker-log', required=True, type=Path)
         parser.add_argument('--quick', action='store_true')
         options = parser.parse_args()
         self.address = options.address
         self.busrt = options.busrt
+        self.busway = options.busway
+        self.service = options.service
         self.broker_log = options.broker_log
         self.quick = options.quick
         self.failed = 0
@@ -103,27 +107,46 @@ class Suite:
 
     def run_busrt(self, *arguments, name=None, standard_input=b'', seconds=SECONDS):
         """Runs a busrt command to its end; its exit code and all it printed."""
-        done = subprocess.run(self._command(name, arguments), input=standard_input,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=seconds, check=False)
-        return done.returncode, done.stdout.decode(errors='replace')
+        return run(self._command(name, arguments), standard_input, seconds)
 
-    def expect_busrt(self, *arguments, output='', code=0, **options):
-        """Runs a busrt command that must exit with `code` and print `output` (a pattern)."""
-        exit_code, printed = self.run_busrt(*arguments, **options)
-        expect_equal(exit_code, code, f'exit code of busrt {arguments}, which printed {printed}')
-        if not re.search(output, printed, re.MULTILINE):
-            raise AssertionError(f'busrt {arguments} printed {printed}, wanted {output}')
-        return printed
+    def expect_busrt(self, *arguments, name=None, **expectations):
+        """Runs a busrt command that must end as expected."""
+        return expect_output(self._command(name, arguments), **expectations)
+
+    def expect_busway(self, *arguments, name, **expectations):
+        """Runs a command of ours that must end as expected."""
+        return expect_output([self.busway, '-c', self.address, '-n', name, *arguments], **expectations)
 
     def start_busrt(self, *arguments):
         return Running(self._command(None, arguments))
 
     def listener(self, *arguments, name):
-        return Listener(self._command(name, arguments))
+        return Listener(self._command(name, arguments), '^Listening to ')
+
+    def busway_listener(self, *arguments, name):
+        return Listener([self.busway, '-c', self.address, '-n', name, *arguments], '^listening as ')
+
+    def busway_service(self, name):
+        return Listener([self.service, self.address, name], '^serving as ')
 
     def _command(self, name, arguments):
         return [self.busrt, self.address, *(['-n', name] if name else []), *arguments]
+
+
+def run(command, standard_input=b'', seconds=SECONDS):
+    """Runs a command to its end; its exit code and all it printed."""
+    done = subprocess.run(command, input=standard_input, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=seconds, check=False)
+    return done.returncode, done.stdout.decode(errors='replace')
+
+
+def expect_output(command, output='', code=0, **options):
+    """Runs a command that must exit with `code` and print `output` (a pattern)."""
+    exit_code, printed = run(command, **options)
+    expect_equal(exit_code, code, f'exit code of {command}, which printed {printed}')
+    if not re.search(output, printed, re.MULTILINE):
+        raise AssertionError(f'{command} printed {printed}, wanted {output}')
+    return printed
 
 
 class Running:
@@ -150,12 +173,16 @@ class Running:
 
 
 class Listener(Running):
-    """A running `busrt listen` or `busrt rpc listen`."""
+    """A running listener or service."""
+
+    def __init__(self, command, ready):
+        super().__init__(command)
+        self.ready = ready
 
     def __enter__(self):
         try:
             # Printed once it is connected and the broker has acknowledged its topics.
-            self.wait_for('^Listening to ')
+            self.wait_for(self.ready)
         except BaseException:
             self.__exit__()
             raise

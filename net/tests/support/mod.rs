@@ -7,3 +7,4 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod memory;
 pub(crate) mod plan;
+pub(crate) mod rpc;

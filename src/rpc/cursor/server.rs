@@ -1,0 +1,330 @@
+//! The open cursors of a service.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use busway_net::wire::ResultCode;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::super::error::{ErrorCode, RpcError};
+use super::{CursorHandle, Id};
+use crate::payload::Payload;
+
+/// Cursors that may be open at once, unless a service says otherwise.
+const MAX_OPEN: usize = 1024;
+/// Records of one answer.
+const MAX_COUNT: u64 = 65_536;
+/// Bytes of one answer.
+const MAX_BYTES: usize = 64 << 20;
+/// Forgotten cursors are looked for that often within the time that they live, ...
+const LOOKS: u32 = 4;
+/// ... and not more often than this.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Where the records of a cursor come from.
+pub trait Records: Send + 'static {
+    /// The next record; none at the end. A record has at least one byte, and to be read in bulk it is one MessagePack
+    /// value.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Payload>, RpcError>> + Send;
+}
+
+/// The open cursors of a service. Clones are one and the same.
+#[derive(Clone)]
+pub struct Cursors {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    time_to_live: Duration,
+    max_open: usize,
+    open: Mutex<HashMap<Id, Open>>,
+}
+
+struct Open {
+    source: Arc<tokio::sync::Mutex<Source>>,
+    expires: Instant,
+}
+
+impl Cursors {
+    /// Cursors that are forgotten when nobody has used them for so long; at most 1024 at once.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(time_to_live: Duration) -> Self {
+        Self::with_limit(time_to_live, MAX_OPEN)
+    }
+
+    /// As [`new`](Cursors::new), with another limit.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn with_limit(time_to_live: Duration, max_open: usize) -> Self {
+        let shared = Arc::new(Shared { time_to_live, max_open, open: Mutex::default() });
+        tokio::spawn(forget_the_forgotten(Arc::downgrade(&shared)));
+        Self { shared }
+    }
+
+    /// Opens a cursor.
+    ///
+    /// # Errors
+    /// The answer for the caller when too many are open.
+    pub fn open(&self, records: impl Records) -> Result<CursorHandle, RpcError> {
+        let mut id = Id::default();
+        getrandom::fill(&mut id).map_err(RpcError::internal)?;
+        // A random UUID: version 4, variant 1.
+        id[6] = id[6] & 0x0F | 0x40;
+        id[8] = id[8] & 0x3F | 0x80;
+        let source = Source { back: VecDeque::new(), records: Box::new(records) };
+        let opened = Open { source: Arc::new(source.into()), expires: Instant::now() + self.shared.time_to_live };
+        let mut open = self.shared.open.lock();
+        if open.len() >= self.shared.max_open {
+            return Err(RpcError::new(ErrorCode::transport(ResultCode::BUSY), "too many cursors are open"));
+        }
+        open.insert(id, opened);
+        Ok(CursorHandle::new(id))
+    }
+
+    /// Opens a cursor over values that are packed one by one as they are asked for.
+    ///
+    /// # Errors
+    /// The answer for the caller when too many are open.
+    pub fn open_packed<I>(&self, values: I) -> Result<CursorHandle, RpcError>
+    where
+        I: IntoIterator<Item: Serialize, IntoIter: Send + 'static>,
+    {
+        self.open(Packed(values.into_iter()))
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.shared.open.lock().len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Closes a cursor that nobody will read to its end.
+    pub fn close(&self, handle: &CursorHandle) {
+        self.shared.open.lock().remove(&handle.id);
+    }
+
+    /// The next record; no bytes at the end, which closes the cursor.
+    ///
+    /// # Errors
+    /// The answer for the caller: not found, when there is no such cursor or it was forgotten; or what the source says.
+    pub async fn next(&self, handle: &CursorHandle) -> Result<Payload, RpcError> {
+        let source = self.use_of(handle)?;
+        let record = source.lock().await.next().await;
+        self.used(handle, matches!(record, Ok(None)));
+        Ok(record?.unwrap_or_default())
+    }
+
+    /// An array of the next records, as many as the handle says; fewer at the end, which closes the cursor.
+    ///
+    /// # Errors
+    /// As [`next`](Cursors::next), and when more records or bytes are asked for than an answer may have. No record is
+    /// lost by it.
+    pub async fn next_bulk(&self, handle: &CursorHandle) -> Result<Payload, RpcError> {
+        let count = handle.count();
+        if count > MAX_COUNT {
+            return Err(RpcError::invalid_parameters(format_args!("more than {MAX_COUNT} records at once")));
+        }
+        let source = self.use_of(handle)?;
+        let records = source.lock().await.next_bulk(count).await;
+        self.used(handle, records.as_ref().is_ok_and(|records| (records.len() as u64) < count));
+        Ok(array(&records?).into())
+    }
+
+    fn use_of(&self, handle: &CursorHandle) -> Result<Arc<tokio::sync::Mutex<Source>>, RpcError> {
+        let mut open = self.shared.open.lock();
+        match open.get_mut(&handle.id) {
+            Some(cursor) if cursor.expires > Instant::now() => {
+                cursor.expires = Instant::now() + self.shared.time_to_live;
+                Ok(Arc::clone(&cursor.source))
+            }
+            _ => Err(RpcError::not_found("no such cursor, or it was forgotten")),
+        }
+    }
+
+    fn used(&self, handle: &CursorHandle, is_at_end: bool) {
+        let mut open = self.shared.open.lock();
+        if is_at_end {
+            open.remove(&handle.id);
+        } else if let Some(cursor) = open.get_mut(&handle.id) {
+            cursor.expires = Instant::now() + self.shared.time_to_live;
+        }
+    }
+}
+
+impl fmt::Debug for Cursors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Cursors").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+async fn forget_the_forgotten(cursors: Weak<Shared>) {
+    while let Some(interval) = cursors.upgrade().map(|shared| shared.time_to_live / LOOKS) {
+        tokio::time::sleep(interval.max(MIN_INTERVAL)).await;
+        let Some(shared) = cursors.upgrade() else { return };
+        let now = Instant::now();
+        // One that is being read is not forgotten.
+        shared.open.lock().retain(|_, cursor| cursor.expires > now || Arc::strong_count(&cursor.source) > 1);
+    }
+}
+
+/// Records, and those that were taken and not handed out.
+struct Source {
+    back: VecDeque<Payload>,
+    records: Box<dyn BoxedRecords>,
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Payload>, RpcError> {
+        if let Some(record) = self.back.pop_front() {
+            return Ok(Some(record));
+        }
+        match self.records.next().await? {
+            Some(record) if record.is_empty() => Err(RpcError::internal("a record without bytes looks like the end")),
+            record => Ok(record),
+        }
+    }
+
+    async fn next_bulk(&mut self, count: u64) -> Result<Vec<Payload>, RpcError> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        let fault = loop {
+            if taken.len() as u64 == count {
+                return Ok(taken);
+            }
+            match self.next().await {
+                Ok(None) => return Ok(taken),
+                Ok(Some(record)) => {
+                    bytes += record.len();
+                    taken.push(record);
+                    if bytes > MAX_BYTES && taken.len() > 1 {
+                        let words = format!("{count} records are more than {MAX_BYTES} bytes: ask for fewer");
+                        break RpcError::invalid_parameters(words);
+                    }
+                }
+                Err(error) => break error,
+            }
+        };
+        for record in taken.into_iter().rev() {
+            self.back.push_front(record);
+        }
+        Err(fault)
+    }
+}
+
+type Taken<'a> = Pin<Box<dyn Future<Output = Result<Option<Payload>, RpcError>> + Send + 'a>>;
+
+/// [`Records`] of any type.
+trait BoxedRecords: Send {
+    fn next(&mut self) -> Taken<'_>;
+}
+
+impl<R: Records> BoxedRecords for R {
+    fn next(&mut self) -> Taken<'_> {
+        Box::pin(Records::next(self))
+    }
+}
+
+struct Packed<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Send + 'static> Records for Packed<I> {
+    async fn next(&mut self) -> Result<Option<Payload>, RpcError> {
+        Ok(self.0.next().map(|value| rmp_serde::to_vec_named(&value)).transpose()?.map(Payload::from))
+    }
+}
+
+/// MessagePack values as one array.
+fn array(values: &[Payload]) -> Vec<u8> {
+    let length = values.len();
+    let mut array = match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ 0..=15), _) => vec![0x90 | length],
+        (_, Ok(length)) => [&[0xDC][..], &length.to_be_bytes()].concat(),
+        // No more than MAX_COUNT, which has 17 bits.
+        _ => [&[0xDD][..], &u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()].concat(),
+    };
+    values.iter().for_each(|value| array.extend_from_slice(value));
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::pack::pack;
+    use super::*;
+
+    #[test]
+    fn arrays_of_any_length_are_messagepack() {
+        for length in [0_usize, 1, 15, 16, 255, 256, 65_535, 65_536] {
+            let packed = array(&vec![Payload::from(vec![7]); length]);
+            assert_eq!(rmp_serde::from_slice::<Vec<u8>>(&packed).unwrap(), vec![7; length]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cursor_is_forgotten_after_its_last_use() {
+        let cursors = Cursors::new(Duration::from_secs(10));
+        let handle = cursors.open_packed(1..100).unwrap();
+        for number in 1..5_u8 {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            assert_eq!(cursors.next(&handle).await.unwrap().as_slice(), [number]);
+        }
+        tokio::time::sleep(Duration::from_secs(13)).await;
+        assert!(cursors.is_empty(), "also when nobody asks");
+        assert_eq!(cursors.next(&handle).await.unwrap_err().code(), ErrorCode::NOT_FOUND);
+    }
+
+    /// Ten small records, a large one, an error once, and the end.
+    struct Awkward(u8);
+
+    impl Records for Awkward {
+        async fn next(&mut self) -> Result<Option<Payload>, RpcError> {
+            self.0 += 1;
+            match self.0 {
+                0..=10 => Ok(Some(vec![self.0].into())),
+                11 => Ok(Some(pack(&"x".repeat(MAX_BYTES))?.into())),
+                12 => Err(RpcError::internal("just now")),
+                13 => Ok(Some(Payload::new())),
+                14 => Ok(Some(vec![14].into())),
+                _ => Ok(None),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_loses_no_record() {
+        let cursors = Cursors::new(Duration::from_secs(10));
+        let handle = cursors.open(Awkward(0)).unwrap();
+        let code = async |count| cursors.next_bulk(&handle.with_count(count)).await.unwrap_err().code();
+        assert_eq!(code(MAX_COUNT + 1).await, ErrorCode::INVALID_PARAMETERS);
+        assert_eq!(code(11).await, ErrorCode::INVALID_PARAMETERS, "too many bytes");
+        assert_eq!(cursors.next_bulk(&handle.with_count(0)).await.unwrap().as_slice(), [0x90]);
+        assert_eq!(cursors.next_bulk(&handle.with_count(10)).await.unwrap().len(), 11);
+        assert_eq!(code(2).await, ErrorCode::INTERNAL);
+        assert!(cursors.next(&handle).await.unwrap().len() > MAX_BYTES, "one record may be as large as it is");
+        assert_eq!(cursors.next(&handle).await.unwrap_err().code(), ErrorCode::INTERNAL, "a record without bytes");
+        assert_eq!(cursors.next_bulk(&handle.with_count(5)).await.unwrap().as_slice(), [0x91, 14]);
+        assert!(cursors.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_open_than_are_allowed() {
+        let cursors = Cursors::with_limit(Duration::from_secs(10), 2);
+        let handles = [cursors.open_packed([1]).unwrap(), cursors.open_packed([2]).unwrap()];
+        assert_eq!(cursors.open_packed([3]).unwrap_err().code(), ErrorCode(-32118));
+        assert_ne!(handles[0], handles[1]);
+        assert_eq!((handles[0].uuid()[6] >> 4, handles[0].uuid()[8] >> 6), (4, 2));
+        cursors.close(&handles[0]);
+        cursors.open_packed([3]).unwrap();
+    }
+}

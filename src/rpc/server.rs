@@ -1,0 +1,219 @@
+//! The tasks behind an [`Rpc`]: one reads and never waits for a handler, one handles notifications and frames in
+//! order, and as many as allowed handle requests.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use busway_net::wire::rpc::{self, RpcMessage};
+use busway_net::wire::{FrameKind, QoS, ResultCode};
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::consume_budget;
+
+use super::catch::catch;
+use super::error::{CallError, ErrorCode, RpcError};
+use super::event::{Notification, Request};
+use super::handlers::Handlers;
+use super::pack::unpack;
+use super::shared::Shared;
+use super::{Guard, Rpc};
+use crate::client::SendError;
+use crate::client::announcements::INFO_TOPIC;
+use crate::frame::Frame;
+use crate::payload::Payload;
+
+/// The broker's own name.
+const BROKER: &str = ".broker";
+/// Where a reply's result begins.
+const RESULT: usize = 5;
+/// Where an error's data begins.
+const ERROR_DATA: usize = 7;
+
+struct Server<H> {
+    shared: Arc<Shared>,
+    guard: Weak<Guard>,
+    handlers: H,
+}
+
+/// Starts the tasks.
+pub(super) fn start(shared: &Arc<Shared>, guard: Weak<Guard>, handlers: impl Handlers) {
+    let server = Arc::new(Server { shared: Arc::clone(shared), guard, handlers });
+    tokio::spawn(Arc::clone(&server).read());
+    tokio::spawn(server.handle_frames());
+}
+
+/// What a peer's coming or going looks like.
+#[derive(Deserialize)]
+struct Announcement {
+    s: String,
+    d: Option<String>,
+}
+
+impl<H: Handlers> Server<H> {
+    async fn read(self: Arc<Self>) {
+        let mut stopped = std::pin::pin!(self.shared.stop.notified());
+        // What the application misses besides what the next frame for it tells.
+        let mut lost = 0;
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                received = self.shared.client.queue().recv_placed() => received,
+            };
+            let Some((mut frame, position)) = received else { break };
+            lost += std::mem::take(&mut frame.lost_before);
+            if let Some(mut frame) = self.dispatch(frame, position) {
+                frame.lost_before = std::mem::take(&mut lost);
+                // What does not fit is counted there.
+                let _ = self.shared.frames.push(frame);
+            }
+            self.shared.calls.reached(position);
+            consume_budget().await;
+        }
+        self.shared.requests.close();
+        self.shared.frames.close();
+        self.shared.unwatch_announcements().await;
+    }
+
+    /// Deals with a frame, or returns it for the task that handles those.
+    fn dispatch(self: &Arc<Self>, frame: Frame, position: u64) -> Option<Frame> {
+        match frame.kind() {
+            FrameKind::Message => self.dispatch_message(frame),
+            FrameKind::Publication if frame.topic() == Some(INFO_TOPIC) => {
+                self.take_announcement(&frame, position);
+                self.shared.client.announcements().are_wanted().then_some(frame)
+            }
+            _ => Some(frame),
+        }
+    }
+
+    fn dispatch_message(self: &Arc<Self>, frame: Frame) -> Option<Frame> {
+        let (call_id, outcome) = match rpc::parse(frame.payload()) {
+            Ok(RpcMessage::Request { call_id, .. }) => {
+                self.take_request(frame, call_id);
+                return None;
+            }
+            Ok(RpcMessage::Reply { call_id, .. }) => (call_id, Ok(frame.payload().tail(RESULT))),
+            Ok(RpcMessage::ErrorReply { call_id, code, .. }) => {
+                let error = RpcError::new(ErrorCode(code), frame.payload().tail(ERROR_DATA));
+                (call_id, Err(CallError::Answered(error)))
+            }
+            Ok(RpcMessage::Notification { .. }) | Err(_) => return Some(frame),
+        };
+        if !self.shared.calls.answer(call_id, frame.sender(), outcome) {
+            self.shared.unexpected_replies.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(sender = frame.sender(), call_id, "a reply to no call of this client's");
+        }
+        None
+    }
+
+    fn take_announcement(&self, frame: &Frame, position: u64) {
+        // Anybody may publish there.
+        if frame.sender() != BROKER {
+            return;
+        }
+        match unpack(frame.payload()) {
+            Ok(Announcement { s, d: Some(name) }) if s == "unreg" => self.shared.calls.left(&name, position),
+            Ok(Announcement { s, d: Some(name) }) if s == "reg" => self.shared.calls.came(&name, position),
+            _ => {}
+        }
+    }
+
+    fn take_request(self: &Arc<Self>, frame: Frame, call_id: u32) {
+        if let Err(frame) = self.shared.requests.push(frame) {
+            self.refuse(&frame, call_id);
+        } else if let Ok(permit) = Arc::clone(&self.shared.handlers).try_acquire_owned() {
+            tokio::spawn(Arc::clone(self).handle_requests(permit));
+        }
+    }
+
+    /// More requests than may wait: the caller is told, if that can be done without waiting.
+    fn refuse(&self, frame: &Frame, call_id: u32) {
+        if call_id != 0 {
+            let busy = RpcError::new(ErrorCode::transport(ResultCode::BUSY), "too many requests wait");
+            let answer = reply(call_id, &Err(busy));
+            let _ = self.shared.client.send(frame.sender(), answer).qos(qos_of_reply(frame)).try_enqueue();
+        }
+    }
+
+    /// Handles requests one by one until none waits.
+    async fn handle_requests(self: Arc<Self>, mut permit: OwnedSemaphorePermit) {
+        loop {
+            while let Some(frame) = self.shared.requests.try_recv() {
+                self.handle_request(frame).await;
+                consume_budget().await;
+            }
+            drop(permit);
+            // One that came just before found no permit.
+            if self.shared.requests.is_empty() {
+                return;
+            }
+            match Arc::clone(&self.shared.handlers).try_acquire_owned() {
+                Ok(again) => permit = again,
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn handle_request(&self, frame: Frame) {
+        let Some(rpc) = self.rpc() else { return };
+        let Ok(RpcMessage::Request { call_id, .. }) = rpc::parse(frame.payload()) else { return };
+        let caller = frame.sender.clone();
+        let qos = qos_of_reply(&frame);
+        let outcome = match Request::new(frame, rpc) {
+            Ok(request) => catch(self.handlers.call(request)).await.unwrap_or_else(|words| {
+                tracing::error!(caller = &*caller, "the handler of a request panicked: {words}");
+                Err(RpcError::internal("the handler panicked"))
+            }),
+            Err(error) => Err(error),
+        };
+        if call_id == 0 {
+            return;
+        }
+        let mut sent = self.shared.client.send(&caller, reply(call_id, &outcome)).qos(qos).enqueue().await;
+        if let Err(SendError::PayloadTooLong { limit, .. }) = sent {
+            let error = RpcError::internal(format_args!("the answer is over the limit of {limit} bytes"));
+            sent = self.shared.client.send(&caller, reply(call_id, &Err(error))).qos(qos).enqueue().await;
+        }
+        // Whether the broker finds the caller is the caller's business: nobody waits for the confirmation.
+        if let Err(error) = sent {
+            tracing::debug!(caller = &*caller, "cannot answer: {error}");
+        }
+    }
+
+    /// Handles notifications and frames in their order.
+    async fn handle_frames(self: Arc<Self>) {
+        while let Some(frame) = self.shared.frames.recv().await {
+            let Some(rpc) = self.rpc() else { break };
+            let is_notification =
+                frame.kind() == FrameKind::Message && frame.payload().first() == Some(&rpc::NOTIFICATION);
+            let handled = if is_notification {
+                catch(self.handlers.notification(Notification::new(frame, rpc))).await
+            } else {
+                catch(self.handlers.frame(&rpc, frame)).await
+            };
+            if let Err(words) = handled {
+                tracing::error!("the handler of a frame panicked: {words}");
+            }
+            consume_budget().await;
+        }
+        self.shared.is_finished.send_replace(true);
+    }
+
+    /// For a handler; none when the application has dropped its own.
+    fn rpc(&self) -> Option<Rpc> {
+        Some(Rpc { guard: self.guard.upgrade()? })
+    }
+}
+
+fn qos_of_reply(request: &Frame) -> QoS {
+    if request.is_realtime() { QoS::RealtimeProcessed } else { QoS::Processed }
+}
+
+/// An answer as it travels.
+fn reply(call_id: u32, outcome: &Result<Payload, RpcError>) -> Vec<u8> {
+    match outcome {
+        Ok(result) => [&rpc::reply_head(call_id)[..], result].concat(),
+        Err(error) => [&rpc::error_reply_head(call_id, error.code().0)[..], error.data()].concat(),
+    }
+}

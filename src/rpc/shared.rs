@@ -1,0 +1,85 @@
+//! What the clones of an [`Rpc`](super::Rpc) and the tasks behind it have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use busway_net::wire::{Operation, QoS};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+
+use super::calls::Calls;
+use super::options::Options;
+use crate::client::announcements::INFO_TOPIC;
+use crate::client::queue::ReceiveQueue;
+use crate::client::{Client, SendError};
+
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) options: Options,
+    pub(super) calls: Arc<Calls>,
+    /// Of those who call.
+    pub(super) turns: Semaphore,
+    /// Of those who handle requests.
+    pub(super) handlers: Arc<Semaphore>,
+    /// What waits for a handler.
+    pub(super) requests: ReceiveQueue,
+    /// Notifications and frames, in order.
+    pub(super) frames: ReceiveQueue,
+    pub(super) unexpected_replies: AtomicU64,
+    /// The last `Rpc` is gone.
+    pub(super) stop: Notify,
+    /// The connection has ended and everything is handled.
+    pub(super) is_finished: watch::Sender<bool>,
+    is_watching: AtomicBool,
+    watching: OnceCell<()>,
+}
+
+impl Shared {
+    pub(super) fn new(client: Client, options: Options) -> Self {
+        let queue = |(frames, bytes)| ReceiveQueue::new(frames, bytes);
+        Self {
+            client,
+            options,
+            calls: Arc::default(),
+            turns: Semaphore::new(options.max_calls),
+            handlers: Arc::new(Semaphore::new(options.max_handlers)),
+            requests: queue(options.request_queue),
+            frames: queue(options.frame_queue),
+            unexpected_replies: AtomicU64::new(0),
+            stop: Notify::new(),
+            is_finished: watch::Sender::new(false),
+            is_watching: AtomicBool::new(false),
+            watching: OnceCell::new(),
+        }
+    }
+
+    /// From now on the broker tells who leaves. It need not confirm: what is sent later is dealt with later.
+    pub(super) async fn watch_announcements(&self) -> Result<(), SendError> {
+        let watch = async || {
+            // A caller may give up amid it; the next one goes on.
+            if !self.is_watching.swap(true, Ordering::Relaxed) {
+                self.client.announcements().watch();
+            }
+            self.change(Operation::Subscribe).await
+        };
+        self.watching.get_or_try_init(watch).await.map(|_| ())
+    }
+
+    /// Leaves the client as it was found.
+    pub(super) async fn unwatch_announcements(&self) {
+        if !self.is_watching.load(Ordering::Relaxed) {
+            return;
+        }
+        let announcements = self.client.announcements();
+        announcements.unwatch();
+        // A connection that has ended has no subscriptions: an error says nothing.
+        if !announcements.is_needed() && self.change(Operation::Unsubscribe).await.is_ok() && announcements.is_needed()
+        {
+            // Somebody has subscribed meanwhile, perhaps before this took it back.
+            let _ = self.change(Operation::Subscribe).await;
+        }
+    }
+
+    async fn change(&self, operation: Operation) -> Result<(), SendError> {
+        self.client.change_quietly(operation, INFO_TOPIC).qos(QoS::No).await
+    }
+}

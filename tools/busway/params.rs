@@ -1,0 +1,102 @@
+//! The parameters of a call, as they stand on the command line.
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use rmpv::Value;
+
+use crate::failure::Failure;
+use crate::options::{Options, RpcCall};
+use crate::send;
+
+/// One of the parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Param {
+    /// A key and its value.
+    Pair(String, Value),
+    /// All of them come from standard input.
+    StandardInput,
+}
+
+/// What makes the shell wait for standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// Takes `KEY=VALUE` apart: `true`, `false`, integers and floats are what they look like, anything else is text.
+pub(crate) fn parse(text: &str) -> Result<Param, String> {
+    if text == STANDARD_INPUT {
+        return Ok(Param::StandardInput);
+    }
+    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
+    Ok(Param::Pair(key.to_owned(), value_of(value)))
+}
+
+fn value_of(text: &str) -> Value {
+    if let Ok(truth) = text.parse::<bool>() {
+        truth.into()
+    } else if let Ok(number) = text.parse::<i64>() {
+        number.into()
+    } else if let Ok(number) = text.parse::<u64>() {
+        number.into()
+    } else {
+        // What Rust reads as infinite or no number may be a name.
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => number.into(),
+            _ => text.into(),
+        }
+    }
+}
+
+/// The parameters as they travel: nothing, a MessagePack map, or bytes as they are.
+pub(crate) fn pack(command: &RpcCall) -> Result<Vec<u8>, Failure> {
+    if let Some(raw) = &command.raw {
+        return send::read(Some(raw));
+    }
+    match &command.params[..] {
+        [] => Ok(Vec::new()),
+        [Param::StandardInput] => send::read(None),
+        params => {
+            let mut map: Vec<(Value, Value)> = Vec::new();
+            for param in params {
+                let Param::Pair(key, value) = param else {
+                    let words = "standard input (-) stands for all parameters, or for none";
+                    Options::command().error(ErrorKind::ArgumentConflict, words).exit()
+                };
+                let key = Value::from(key.as_str());
+                // The last of the same name counts.
+                map.retain(|(other, _)| *other != key);
+                map.push((key, value.clone()));
+            }
+            let mut packed = Vec::new();
+            rmpv::encode::write_value(&mut packed, &Value::Map(map))
+                .map_err(|error| Failure::Failed(format!("the parameters cannot be packed: {error}")))?;
+            Ok(packed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_they_look_like() {
+        for (text, value) in [
+            ("true", Value::from(true)),
+            ("false", false.into()),
+            ("True", "True".into()),
+            ("17", 17.into()),
+            ("-17", (-17).into()),
+            ("18446744073709551615", u64::MAX.into()),
+            ("1.5", 1.5.into()),
+            ("1e3", 1000.0.into()),
+            ("nan", "nan".into()),
+            ("inf", "inf".into()),
+            ("", "".into()),
+            ("a=b", "a=b".into()),
+            ("-", "-".into()),
+        ] {
+            assert_eq!(parse(&format!("key={text}")), Ok(Param::Pair("key".to_owned(), value)), "{text}");
+        }
+        assert_eq!(parse("-"), Ok(Param::StandardInput));
+        assert!(parse("key").is_err() && parse("").is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! `busway rpc listen`.
+
+use std::io::{self, Write};
+
+use busway::rpc::{Handlers, Notification, Request, Rpc, RpcError};
+use busway::{Frame, Payload};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::connection::connect;
+use crate::failure::Failure;
+use crate::listen::{self, EndSignals, Heading};
+use crate::options::{Listen, Options};
+use crate::output::{self, Output};
+
+/// Events that wait to be printed; beyond, handlers wait, and then the layer below.
+const QUEUE: usize = 256;
+
+/// Whatever comes, to be printed.
+enum Event {
+    Call(Request),
+    Notification(Notification),
+    Frame(Frame),
+}
+
+/// Answers every call with nothing, and hands everything on.
+struct Printer(Sender<Event>);
+
+impl Handlers for Printer {
+    async fn call(&self, request: Request) -> Result<Payload, RpcError> {
+        // Nobody prints any more: this program is about to end.
+        let _ = self.0.send(Event::Call(request)).await;
+        Ok(Payload::new())
+    }
+
+    async fn notification(&self, notification: Notification) {
+        let _ = self.0.send(Event::Notification(notification)).await;
+    }
+
+    async fn frame(&self, _rpc: &Rpc, frame: Frame) {
+        let _ = self.0.send(Event::Frame(frame)).await;
+    }
+}
+
+pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
+    let client = connect(options).await?;
+    let (sender, mut events) = channel(QUEUE);
+    // One at a time: calls are printed in their order.
+    let rpc = Rpc::builder(client).deadline(options.timeout).max_handlers(1).start(Printer(sender));
+    listen::subscribe(rpc.client(), command).await?;
+    let mut signals = EndSignals::new()?;
+    let _ = writeln!(io::stderr(), "listening as {}", rpc.client().name());
+    let printed = tokio::select! {
+        printed = print_events(&rpc, &mut events, command.count, output) => printed,
+        () = signals.recv() => Ok(()),
+        () = output::reader_gone() => Err(Failure::ClosedPipe),
+    };
+    // Calls that are being answered are answered, then the connection ends.
+    let mut state = rpc.client().state();
+    drop(events);
+    drop(rpc);
+    let _ = tokio::time::timeout(options.timeout, state.wait_for(listen::is_closed)).await;
+    printed
+}
+
+async fn print_events(
+    rpc: &Rpc,
+    events: &mut Receiver<Event>,
+    count: Option<u64>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut left = count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let event = match events.try_recv() {
+            Ok(event) => event,
+            Err(_) => {
+                // Nothing more at the moment: show what there is.
+                output.finish()?;
+                tokio::select! {
+                    biased;
+                    Some(event) = events.recv() => event,
+                    () = rpc.closed() => return Err(Failure::NoBroker(listen::reason(rpc.client()))),
+                }
+            }
+        };
+        print(&event, output)?;
+        left -= 1;
+    }
+    Ok(())
+}
+
+fn print(event: &Event, output: &mut Output) -> Result<(), Failure> {
+    let heading = |kind, sender| Heading { kind, sender, ..Heading::default() };
+    match event {
+        Event::Frame(frame) => listen::print(frame, output),
+        Event::Notification(notification) => {
+            let realtime = notification.is_realtime();
+            let lost_before = notification.lost_before();
+            let heading = Heading { realtime, lost_before, ..heading("notification", notification.sender()) };
+            listen::print_payload(&heading, &notification.payload(), output)
+        }
+        Event::Call(request) => {
+            let kind = if request.wants_reply() { "call" } else { "call0" };
+            let (realtime, method) = (request.is_realtime(), Some(request.method()));
+            let heading = Heading { realtime, method, ..heading(kind, request.sender()) };
+            listen::print_payload(&heading, &request.params(), output)
+        }
+    }
+}

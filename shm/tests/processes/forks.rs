@@ -38,6 +38,7 @@ pub(crate) fn play_forker() {
     arenas.add(1, arena);
     let mut loan = arenas.loan(100).expect("room");
     loan.fill(8);
+    let other_loan = arenas.loan(100).expect("room");
     let sample = Sample::new(payloads, (0, 100), (3, 1), Arc::clone(&returns)).expect("within the segment");
     let places = mappings(NAME);
     assert_eq!(places.len(), 4);
@@ -62,6 +63,10 @@ pub(crate) fn play_forker() {
                 drop((loan, sample, arenas, returns, reader));
                 assert!(pages.iter().all(|page| is_intact(*page)), "the child's own memory was unmapped");
                 has_its_own();
+                assert!(
+                    says(|| drop(other_loan.to_vec())).contains("not to its forked child"),
+                    "it is not its own now"
+                );
             }));
             // SAFETY: ends this process, and nothing else of it.
             unsafe { libc::_exit(i32::from(outcome.is_err())) }

@@ -24,6 +24,10 @@
 
 mod default_socket;
 mod frame;
+#[cfg(feature = "ipc")]
+mod lane;
+#[cfg(feature = "ipc")]
+mod loan;
 mod names;
 mod payload;
 
@@ -31,8 +35,6 @@ mod payload;
 pub mod broker;
 #[cfg(feature = "ipc")]
 pub mod client;
-#[cfg(feature = "broker")]
-mod lane;
 
 pub use busway_net::link::{Endpoint, PeerIdentity};
 pub use busway_net::wire::{FrameKind, Limits, NameFault, PathFault, QoS, ResultCode};
@@ -40,6 +42,10 @@ pub use busway_net::wire::{FrameKind, Limits, NameFault, PathFault, QoS, ResultC
 pub use client::Client;
 pub use default_socket::{default_socket, default_sockets};
 pub use frame::Frame;
+#[cfg(feature = "ipc")]
+pub use lane::{LaneOff, ShmTrust};
+#[cfg(feature = "ipc")]
+pub use loan::Loan;
 pub use names::ClientName;
 pub use payload::{Content, Payload};
 

@@ -1,52 +1,128 @@
 //! The bytes that users exchange.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io::{Cursor, Read};
 use std::ops::Deref;
+#[cfg(feature = "shm")]
+use std::sync::Arc;
 
 #[cfg(feature = "ipc")]
 use busway_net::link::Body;
 use bytes::Bytes;
 
-/// Bytes that are cheap to clone, wherever they live.
+/// Bytes that are cheap to clone, wherever they live: on the heap, or in memory that their sender has written and that
+/// every local receiver reads in place.
 ///
-/// Today they live on the heap. Payloads that lie in another process's memory will look the same; code that wants
-/// bytes which nobody else can touch uses [`to_vec`](Payload::to_vec).
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+/// Bytes in place are those of a process that this one trusts (see [`ShmTrust`](crate::ShmTrust)). Its library does not
+/// change them while anybody holds them; a process that breaks the library's rules could. Code that wants bytes which
+/// nobody else can touch takes [`to_vec`](Payload::to_vec).
+///
+/// Dropping the last clone of a payload in place gives its memory back to the sender, from any thread, also after the
+/// connection has ended. Who holds very many gets copies instead. Such a payload belongs to the process that received
+/// it: reading it in a forked child panics.
+#[derive(Clone)]
 pub struct Payload {
-    bytes: Bytes,
+    home: Home,
+}
+
+#[derive(Clone)]
+enum Home {
+    Bytes(Bytes),
+    /// Memory that somebody else has written.
+    #[cfg(feature = "shm")]
+    Place(Arc<dyn InPlace>),
+    /// Memory of this client's arenas.
+    #[cfg(feature = "shm")]
+    Chunk(Arc<busway_shm::Chunk>),
+}
+
+/// A payload that is read where it lies; dropping it gives it back.
+#[cfg(feature = "shm")]
+pub(crate) trait InPlace: Send + Sync {
+    /// The bytes.
+    fn as_slice(&self) -> &[u8];
+}
+
+#[cfg(feature = "shm")]
+impl InPlace for busway_shm::Sample {
+    fn as_slice(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+/// Keeps a payload for as long as its bytes are shared.
+#[cfg(feature = "shm")]
+struct Owner(Payload);
+
+#[cfg(feature = "shm")]
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
 }
 
 impl Payload {
     /// An empty payload.
     pub const fn new() -> Self {
-        Self { bytes: Bytes::new() }
+        Self { home: Home::Bytes(Bytes::new()) }
+    }
+
+    #[cfg(feature = "shm")]
+    pub(crate) fn in_place(place: Arc<dyn InPlace>) -> Self {
+        Self { home: Home::Place(place) }
+    }
+
+    #[cfg(feature = "shm")]
+    pub(crate) fn of_chunk(chunk: Arc<busway_shm::Chunk>) -> Self {
+        Self { home: Home::Chunk(chunk) }
+    }
+
+    /// The chunk of an arena that it is, if it is one.
+    #[cfg(feature = "shm")]
+    pub(crate) fn chunk(&self) -> Option<&Arc<busway_shm::Chunk>> {
+        match &self.home {
+            Home::Chunk(chunk) => Some(chunk),
+            _ => None,
+        }
     }
 
     /// Bytes in it.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.as_slice().len()
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
+    }
+
+    /// Whether the bytes lie in shared memory, its sender's or this client's own.
+    pub fn is_in_place(&self) -> bool {
+        !matches!(self.home, Home::Bytes(_))
     }
 
     /// The bytes, in place.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        match &self.home {
+            Home::Bytes(bytes) => bytes,
+            #[cfg(feature = "shm")]
+            Home::Place(place) => place.as_slice(),
+            #[cfg(feature = "shm")]
+            Home::Chunk(chunk) => chunk.as_slice(),
+        }
     }
 
     /// A copy of the bytes.
     pub fn to_vec(&self) -> Vec<u8> {
-        self.bytes.to_vec()
+        self.as_slice().to_vec()
     }
 
     /// Copies the first bytes into `destination`, as many as fit; returns how many.
     pub fn copy_to(&self, destination: &mut [u8]) -> usize {
-        let count = destination.len().min(self.len());
-        destination[..count].copy_from_slice(&self.bytes[..count]);
+        let bytes = self.as_slice();
+        let count = destination.len().min(bytes.len());
+        destination[..count].copy_from_slice(&bytes[..count]);
         count
     }
 
@@ -55,16 +131,46 @@ impl Payload {
         Cursor::new(self.as_slice())
     }
 
+    /// The bytes, shared.
+    #[cfg(feature = "ipc")]
+    pub(crate) fn bytes(&self) -> Bytes {
+        match &self.home {
+            Home::Bytes(bytes) => bytes.clone(),
+            #[cfg(feature = "shm")]
+            _ => Bytes::from_owner(Owner(self.clone())),
+        }
+    }
+
     /// What follows the first `start` bytes, without a copy.
     #[cfg(feature = "broker")]
     fn tail(&self, start: usize) -> Self {
-        Self { bytes: self.bytes.slice(start..) }
+        self.bytes().slice(start..).into()
     }
 
     /// As a body that a socket's writer takes.
     #[cfg(feature = "ipc")]
     pub(crate) fn body(&self) -> Body {
-        Body::Bytes(self.bytes.clone())
+        Body::Bytes(self.bytes())
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Payload {}
+
+impl Hash for Payload {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
     }
 }
 
@@ -90,13 +196,13 @@ impl fmt::Debug for Payload {
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes }
+        Self { home: Home::Bytes(bytes) }
     }
 }
 
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes: bytes.into() }
+        Bytes::from(bytes).into()
     }
 }
 
@@ -108,7 +214,7 @@ impl From<String> for Payload {
 
 impl From<&[u8]> for Payload {
     fn from(bytes: &[u8]) -> Self {
-        Self { bytes: Bytes::copy_from_slice(bytes) }
+        Bytes::copy_from_slice(bytes).into()
     }
 }
 

@@ -35,7 +35,7 @@ pub use arena::{Arenas, Chunk, Loan};
 pub use bell::{DownBell, DownWaiter, UpBell};
 pub use layout::Descriptor;
 pub use memory::{HeapMemory, OwnMemory, PeerMemory};
-pub use returns::{ReturnReader, Returns};
+pub use returns::{GiveBack, ReturnReader, Returns};
 pub use ring::{Consumer, Parts, Producer, Record, Reservation, record_length};
 pub use sample::Sample;
 pub use seal::create_for_peer;

@@ -8,6 +8,12 @@ use crate::memory::{OwnMemory, PeerMemory};
 use crate::sync::{Mutex, Ordering};
 use crate::violation::Violation;
 
+/// Takes slots back, from any thread.
+pub trait GiveBack: Send + Sync {
+    /// The slot, in this generation, is no longer used.
+    fn give_back(&self, slot: u32, generation: u32);
+}
+
 /// The end that gives slots back, from any thread.
 #[derive(Debug)]
 pub struct Returns<O> {
@@ -33,8 +39,14 @@ impl<O: OwnMemory> Returns<O> {
     }
 }
 
+impl<O: OwnMemory + Send + Sync> GiveBack for Returns<O> {
+    fn give_back(&self, slot: u32, generation: u32) {
+        self.push(slot, generation);
+    }
+}
+
 /// The end that reads what came back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReturnReader<P> {
     peer: P,
     layout: ControlLayout,

@@ -113,13 +113,15 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         crosses(std::mem::replace(&mut self.signaled, self.tail), event, self.tail)
     }
 
-    /// Whether the consumer sleeps and waits for what was committed; changes nothing.
-    pub fn is_awaited(&self) -> bool {
-        if self.signaled == self.tail {
-            return false;
+    /// As [`must_ring`](Self::must_ring), for who may ring later: when it says so, the next call will say it again.
+    #[must_use = "who sleeps is not woken by itself"]
+    pub fn must_ring_later(&mut self) -> bool {
+        let signaled = self.signaled;
+        let is_awaited = self.must_ring();
+        if is_awaited {
+            self.signaled = signaled;
         }
-        fence(Fence::Tail);
-        crosses(self.signaled, self.peer.load(EVENT, Ordering::Relaxed), self.tail)
+        is_awaited
     }
 
     /// Bytes committed since the last [`must_ring`](Self::must_ring).

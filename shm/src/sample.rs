@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::layout::{GRANULE, WORD};
 use crate::memory::PeerMemory;
-use crate::returns::Returns;
-use crate::segment::{OwnSegment, PeerSegment};
+use crate::returns::GiveBack;
+use crate::segment::PeerSegment;
 use crate::violation::Violation;
 
 /// A range of another process's segment that was handed to this process under a slot. Dropping it gives the slot
@@ -18,7 +18,7 @@ pub struct Sample {
     segment: Arc<PeerSegment>,
     range: Range<usize>,
     slot: (u32, u32),
-    returns: Arc<Returns<Arc<OwnSegment>>>,
+    returns: Arc<dyn GiveBack>,
 }
 
 impl Sample {
@@ -30,7 +30,7 @@ impl Sample {
         segment: Arc<PeerSegment>,
         (offset, length): (u64, u32),
         slot: (u32, u32),
-        returns: Arc<Returns<Arc<OwnSegment>>>,
+        returns: Arc<dyn GiveBack>,
     ) -> Result<Self, Violation> {
         let start = usize::try_from(offset).map_err(|_| Violation::Range)?;
         let end = start.checked_add(length as usize).ok_or(Violation::Range)?;
@@ -124,7 +124,7 @@ impl Drop for Sample {
     fn drop(&mut self) {
         // In a forked child nothing is mapped and nothing is owned.
         if self.is_here() {
-            self.returns.push(self.slot.0, self.slot.1);
+            self.returns.give_back(self.slot.0, self.slot.1);
         }
     }
 }

@@ -206,7 +206,7 @@ fn a_dropped_sample_gives_its_slot_back() {
     let mut reader = ReturnReader::new(peer, LAYOUT);
     let (_, payloads) = OwnSegment::on_heap(4096);
     let payloads = Arc::new(payloads);
-    let sample = Sample::new(Arc::clone(&payloads), (64, 100), (3, 7), Arc::clone(&returns)).unwrap();
+    let sample = Sample::new(Arc::clone(&payloads), (64, 100), (3, 7), returns.clone()).unwrap();
     assert_eq!(Sample::new(payloads, (4096, 1), (4, 7), returns).unwrap_err(), Violation::Range);
     assert_eq!(reader.next_returned(), Ok(None));
     std::thread::spawn(move || drop(sample)).join().unwrap();

@@ -12,21 +12,21 @@ use busway_net::wire::{
 use tokio::runtime::Handle;
 
 use super::Shared;
+use super::negotiation::Negotiation;
 use super::peer::{Peer, Transport};
 use super::router::{Request, Source};
 use super::touched::Touched;
-use crate::lane::SocketSink;
+use crate::lane::Routed;
 use crate::names::ClientName;
-use crate::payload::Content;
 
 /// Bytes after which a connection lets others have their turn.
 const TURN: usize = 256 << 10;
 /// Frames after which real-time receivers are flushed amid a batch.
-const REALTIME_FRAMES: usize = 64;
+pub(super) const REALTIME_FRAMES: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error("the peer closed the connection")]
     Closed,
     #[error("{0}")]
@@ -39,6 +39,12 @@ enum End {
     NotRegistered { name: String, code: ResultCode },
     #[error("the handshake took longer than the timeout")]
     HandshakeTimeout,
+    #[cfg(feature = "shm")]
+    #[error("it broke the rules of the lane: {0}")]
+    Lane(#[from] busway_shm::Violation),
+    #[cfg(feature = "shm")]
+    #[error("it sent a frame over the socket after its switch to the lane")]
+    AfterSwitch,
 }
 
 impl End {
@@ -63,7 +69,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
     );
     let shaken =
         tokio::time::timeout(shared.timeout, register(&shared, &socket, (origin, listener), &mut reader)).await;
-    let (peer, outbox) = match shaken.unwrap_or(Err(End::HandshakeTimeout)) {
+    let (peer, outbox, negotiation) = match shaken.unwrap_or(Err(End::HandshakeTimeout)) {
         Ok(registered) => registered,
         Err(end) => {
             if end.is_ordinary() {
@@ -81,6 +87,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         shared: Arc::clone(&shared),
         outbox,
         reader,
+        negotiation,
     };
     let end = match connection.run(&socket).await {
         Ok(never) => match never {},
@@ -100,7 +107,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
     shared.router.finish(&mut connection.touched);
 }
 
-type Reader = FrameReader<ClientFrames>;
+pub(super) type Reader = FrameReader<ClientFrames>;
 
 /// Performs the handshake; the outbox opens with its last byte.
 async fn register(
@@ -108,7 +115,7 @@ async fn register(
     socket: &Arc<Socket>,
     from: (Origin, Arc<str>),
     reader: &mut Reader,
-) -> Result<(Arc<Peer>, Arc<Outbox>), End> {
+) -> Result<(Arc<Peer>, Arc<Outbox>, Negotiation), End> {
     send(socket, &HELLO)?;
     let mut handshake = BrokerHandshake::new(shared.router.limits);
     loop {
@@ -148,14 +155,15 @@ fn enrol(
     socket: &Arc<Socket>,
     (origin, listener): (Origin, Arc<str>),
     name: ClientName,
-) -> Result<(Arc<Peer>, Arc<Outbox>), End> {
+) -> Result<(Arc<Peer>, Arc<Outbox>, Negotiation), End> {
     let outbox = Arc::new(Outbox::new(shared.outbox_limits, Handle::current()));
     // Nothing may be written before the last byte of the handshake, and the peer takes frames as soon as it is
     // registered.
     outbox.attach(Arc::clone(socket), &[ResultCode::OK.0], true);
     let id = shared.router.next_id();
     let transport = (Transport::from(origin), Some(listener));
-    let peer = Peer::new(id, name, transport, Box::new(SocketSink(Arc::clone(&outbox))));
+    let (sink, negotiation) = Negotiation::new(shared, (origin, socket), &outbox, id);
+    let peer = Peer::new(id, name, transport, sink);
     let mut touched = Touched::new(id);
     let registered = shared.router.register(&peer, &mut touched);
     shared.router.finish(&mut touched);
@@ -166,7 +174,7 @@ fn enrol(
     }
     outbox.uncork();
     outbox.flush();
-    Ok((peer, outbox))
+    Ok((peer, outbox, negotiation))
 }
 
 /// A few bytes of a handshake; a socket that does not take them at once is not worth waiting for.
@@ -177,21 +185,27 @@ fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-struct Connection {
-    shared: Arc<Shared>,
-    source: Source,
-    touched: Touched,
-    outbox: Arc<Outbox>,
-    reader: Reader,
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) source: Source,
+    pub(super) touched: Touched,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) reader: Reader,
+    /// How far it has come towards a lane.
+    pub(super) negotiation: Negotiation,
 }
 
-enum Never {}
+pub(super) enum Never {}
 
 impl Connection {
     async fn run(&mut self, socket: &Socket) -> Result<Never, End> {
         // Frames may have come in one read with the handshake.
         self.route_all().await?;
         loop {
+            #[cfg(feature = "shm")]
+            if let Some(switched) = self.negotiation.switched() {
+                return self.run_lane(socket, switched).await;
+            }
             let mut readiness = socket.readable().await?;
             self.read_all(&mut readiness).await?;
             self.reader.release();
@@ -199,7 +213,7 @@ impl Connection {
     }
 
     /// Reads until the socket is drained.
-    async fn read_all(&mut self, readiness: &mut Readiness<'_>) -> Result<(), End> {
+    pub(super) async fn read_all(&mut self, readiness: &mut Readiness<'_>) -> Result<(), End> {
         let mut turn = 0;
         loop {
             let chunk = self.reader.read(readiness)?;
@@ -236,22 +250,24 @@ impl Connection {
             let (op_id, operation, qos) = match frame.meta {
                 ClientFrame::Operation { op_id, operation, qos } => (op_id, operation, qos),
                 ClientFrame::Ping { raw } => {
-                    if let Some(hook) = &self.shared.ping_hook {
-                        hook(&self.source.peer, raw);
-                    }
+                    self.negotiation.hear(raw, &self.shared, &self.outbox, &mut self.reader);
                     continue;
                 }
                 // None is enabled on a socket's connection.
                 ClientFrame::Extra { .. } => continue,
             };
+            #[cfg(feature = "shm")]
+            if self.negotiation.is_switched() {
+                break Err(End::AfterSwitch);
+            }
             frames += 1;
             bytes += (frame.first.len() + frame.second.len() + frame.payload.len()) as u64;
             is_realtime |= qos.is_realtime();
             let request = Request { op_id, operation, qos, address: frame.first, receiver: frame.second };
             let content = match frame.payload {
-                ReceivedPayload::Owned(memory) => Content::Owned(self.shared.router.pool.share(memory).into()),
-                ReceivedPayload::Borrowed(slice) => Content::Borrowed(slice),
-                ReceivedPayload::Announced(_) => Content::Borrowed(&[]),
+                ReceivedPayload::Owned(memory) => Routed::Owned(self.shared.router.pool.share(memory).into()),
+                ReceivedPayload::Borrowed(slice) => Routed::Borrowed(slice),
+                ReceivedPayload::Announced(_) => Routed::Borrowed(&[]),
             };
             if let Err(violation) = self.shared.router.route(&mut self.source, request, content, &mut self.touched) {
                 break Err(violation.into());
@@ -291,52 +307,5 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.source.forget();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-    use std::time::Duration;
-
-    use busway_net::Pool;
-    use busway_net::link::OutboxLimits;
-    use busway_net::wire::Limits;
-    use parking_lot::Mutex;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-    use crate::broker::registry::RegistryLimits;
-    use crate::broker::router::Router;
-
-    #[tokio::test]
-    async fn the_ignored_bytes_of_a_ping_reach_the_hook() {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (notify, mut seen_one) = tokio::sync::mpsc::unbounded_channel();
-        let hook = {
-            let seen = Arc::clone(&seen);
-            move |peer: &Arc<Peer>, raw: [u8; 9]| {
-                seen.lock().push((peer.name.to_string(), raw));
-                let _ = notify.send(());
-            }
-        };
-        let registry = RegistryLimits { clients: 10, subscriptions: 10, force_register: false };
-        let shared = Arc::new(Shared {
-            router: Arc::new(Router::new(Limits::default(), registry, Pool::default())),
-            timeout: Duration::from_secs(5),
-            outbox_limits: OutboxLimits::default(),
-            look_interval: 64,
-            ping_hook: Some(Arc::new(hook)),
-        });
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let socket = Socket::new(ours.into()).unwrap();
-        tokio::spawn(serve(shared, socket, Origin::Unix(None), "test".into()));
-        theirs.set_nonblocking(true).unwrap();
-        let mut client = tokio::net::UnixStream::from_std(theirs).unwrap();
-        client.write_all(&[0xEB, 1, 0, 1, 0, b'a']).await.unwrap();
-        client.read_exact(&mut [0; 5]).await.unwrap();
-        client.write_all(b"BUSW\0\x01\0\0\0").await.unwrap();
-        seen_one.recv().await.unwrap();
-        assert_eq!(*seen.lock(), [("a".to_owned(), *b"BUSW\0\x01\0\0\0")]);
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::peer::{Peer, Transport};
 use super::router::{Request, Router, Source};
 use super::touched::Touched;
-use crate::lane::{Outgoing, Sink};
+use crate::lane::{Outgoing, Routed, Sink};
 use crate::names::ClientName;
 use crate::payload::Content;
 
@@ -32,8 +32,6 @@ impl Sink for ControlSink {
     fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Refused> {
         Ok(Touch::Again)
     }
-
-    fn ping(&self) {}
 
     fn flush(&self) {}
 
@@ -103,9 +101,19 @@ pub struct ClientInfo {
     pub queue: usize,
     /// It and its secondaries.
     pub instances: usize,
-    /// How it is connected: `internal`, `unix` or `tcp`. Other brokers do not tell.
+    /// How it is connected: `internal`, `lane`, `unix` or `tcp`. Other brokers do not tell.
     #[serde(default)]
     pub transport: Option<String>,
+    /// Why a local client exchanges payloads over its socket and not by the lane.
+    #[serde(default)]
+    pub lane_off_reason: Option<String>,
+    /// Payloads in shared memory that it read in place (`lane`).
+    #[serde(default)]
+    pub in_place: Option<u64>,
+    /// Payloads in shared memory that were copied for it: it had no lease left, held too much of one sender, may not
+    /// map the sender's memory or had not done so yet (`lane`).
+    #[serde(default)]
+    pub copied: Option<u64>,
     /// User of its process (UNIX sockets).
     #[serde(default)]
     pub uid: Option<u32>,
@@ -150,7 +158,7 @@ pub(crate) fn announce(router: &Router, topic: &str, subject: &str, name: Option
     let request =
         Request { op_id: 0, operation: Operation::Publish, qos: QoS::No, address: topic.as_bytes(), receiver: &[] };
     let mut source = Source::new(Arc::clone(&router.broker));
-    let delivered = router.deliver(&mut source, &request, Content::Owned(event.into()), touched);
+    let delivered = router.deliver(&mut source, &request, Routed::Owned(event.into()), touched);
     debug_assert!(delivered.is_ok(), "the broker's topics are legal");
 }
 
@@ -162,21 +170,28 @@ pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Co
     }
     if method == b"benchmark.test" {
         let start = content.len() - params.len();
-        let echo = router.share_if_large(content.tail(start));
+        let echo = router.share_if_large(content.tail(start).into());
         reply(router, caller, qos, &rpc::reply_head(call_id), echo, touched);
         return;
     }
     match answer(router, method, params) {
         Ok(result) => {
-            reply(router, caller, qos, &rpc::reply_head(call_id), Content::Owned(result.into()), touched);
+            reply(router, caller, qos, &rpc::reply_head(call_id), Routed::Owned(result.into()), touched);
         }
         Err((code, text)) => {
-            reply(router, caller, qos, &rpc::error_reply_head(call_id, code), text.as_str().into(), touched);
+            reply(
+                router,
+                caller,
+                qos,
+                &rpc::error_reply_head(call_id, code),
+                Content::from(text.as_str()).into(),
+                touched,
+            );
         }
     }
 }
 
-fn reply(router: &Router, caller: &Arc<Peer>, qos: QoS, prefix: &[u8], content: Content<'_>, touched: &mut Touched) {
+fn reply(router: &Router, caller: &Arc<Peer>, qos: QoS, prefix: &[u8], content: Routed<'_>, touched: &mut Touched) {
     let frame = Outgoing {
         kind: FrameKind::Message,
         realtime: qos.is_realtime(),
@@ -276,6 +291,8 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         Transport::Unix(identity) => (None, identity),
         Transport::Internal => (None, None),
     };
+    let lane = peer.sink.lane_status();
+    let counts = lane.counts();
     ClientInfo {
         name: peer.name.to_string(),
         kind: peer.transport.kind().into(),
@@ -287,7 +304,10 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         w_bytes: level.taken_bytes,
         queue: level.frames,
         instances: secondaries + 1,
-        transport: Some(peer.transport.name().into()),
+        transport: Some(if counts.is_some() { "lane" } else { peer.transport.name() }.into()),
+        lane_off_reason: lane.off_reason().map(|reason| reason.to_string()),
+        in_place: counts.map(|(in_place, _)| in_place),
+        copied: counts.map(|(_, copied)| copied),
         uid: identity.map(|identity| identity.uid),
         gid: identity.map(|identity| identity.gid),
         pid: identity.map(|identity| identity.pid),

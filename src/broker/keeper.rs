@@ -39,6 +39,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         let mut next = HashMap::with_capacity(peers.len());
         for peer in peers {
             let watch = look_at(&shared, &peer, watches.get(&peer.id).copied(), &mut touched);
+            peer.sink.tidy();
             if look.is_multiple_of(PING_LOOKS) {
                 peer.sink.ping();
             }

@@ -4,7 +4,10 @@ pub(crate) mod cache;
 mod connection;
 pub(crate) mod control;
 mod keeper;
+#[cfg(feature = "shm")]
+mod lane_connection;
 mod masks;
+mod negotiation;
 mod options;
 pub(crate) mod peer;
 pub(crate) mod registry;
@@ -28,7 +31,9 @@ pub use control::{BrokerInfo, BrokerStats, ClientInfo, ClientList};
 pub use options::Builder;
 
 use crate::client::{Client, local};
-use crate::lane::PingHook;
+#[cfg(feature = "shm")]
+use crate::lane::LaneHost;
+use crate::lane::ShmTrust;
 use crate::names::ClientName;
 use router::Router;
 use touched::Touched;
@@ -42,6 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct Broker {
     shared: Arc<Shared>,
     endpoints: Vec<Endpoint>,
+    trust: ShmTrust,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -52,8 +58,9 @@ pub(crate) struct Shared {
     pub(crate) outbox_limits: OutboxLimits,
     /// Frames of one client after which its own outbox is looked at.
     pub(crate) look_interval: usize,
-    /// What looks at the ignored bytes of pings.
-    pub(crate) ping_hook: Option<PingHook>,
+    /// Where lanes begin.
+    #[cfg(feature = "shm")]
+    pub(crate) lane_host: Arc<LaneHost>,
 }
 
 /// Why an in-process client was not registered.
@@ -91,14 +98,17 @@ impl Broker {
             timeout: options.timeout,
             outbox_limits: options.outbox,
             look_interval: (frames / 8).clamp(1, 64),
-            ping_hook: None,
+            #[cfg(feature = "shm")]
+            lane_host: LaneHost::new(options.lane),
         });
         let endpoints = listeners.iter().map(Listener::local_endpoint).collect();
         let mut tasks = vec![tokio::spawn(keeper::keep(Arc::clone(&shared)))];
+        #[cfg(feature = "shm")]
+        tasks.push(tokio::spawn(Arc::clone(&shared.lane_host).reap()));
         for listener in listeners {
             tasks.push(tokio::spawn(accept(Arc::clone(&shared), listener)));
         }
-        Ok(Self { shared, endpoints, tasks: Mutex::new(tasks) })
+        Ok(Self { shared, endpoints, trust: options.lane.trust, tasks: Mutex::new(tasks) })
     }
 
     /// Where it listens, in the order of the builder; a TCP port of 0 has become a real one.
@@ -113,7 +123,7 @@ impl Broker {
     pub fn client(&self, name: &str) -> Result<Client, RegisterError> {
         let parsed = ClientName::parse(name, &self.shared.router.limits)?;
         let OutboxLimits { frames, bytes } = self.shared.outbox_limits;
-        local::register(&self.shared.router, &parsed, (frames, bytes))
+        local::register(&self.shared.router, &parsed, (frames, bytes), self.trust)
             .map_err(|code| RegisterError::Refused { name: name.to_owned(), code })
     }
 

@@ -9,6 +9,7 @@ use busway_net::wire::Limits;
 use super::Broker;
 use super::registry::RegistryLimits;
 use crate::client::MAX_PAYLOAD;
+use crate::lane::{BrokerOptions, ShmTrust};
 
 /// Options of a broker, from [`Broker::builder`].
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct Builder {
     pub(super) outbox: OutboxLimits,
     pub(super) limits: Limits,
     pub(super) registry: RegistryLimits,
+    pub(super) lane: BrokerOptions,
 }
 
 impl Default for Builder {
@@ -31,6 +33,7 @@ impl Default for Builder {
             outbox: OutboxLimits::default(),
             limits: Limits::default(),
             registry: RegistryLimits { clients: 10_000, subscriptions: 65_536, force_register: false },
+            lane: BrokerOptions::default(),
         }
     }
 }
@@ -92,6 +95,31 @@ impl Builder {
     /// A new client takes over the name of an older one, which is dropped (off: the new one is refused).
     pub fn force_register(mut self, force: bool) -> Self {
         self.registry.force_register = force;
+        self
+    }
+
+    /// Offers local clients that know it the shared-memory lane (on). Without it everything goes over sockets.
+    pub fn shm(mut self, on: bool) -> Self {
+        self.lane.is_on = on;
+        self
+    }
+
+    /// Whose payloads are read in place ([`ShmTrust::SameUser`]); others are copied.
+    pub fn shm_trust(mut self, trust: ShmTrust) -> Self {
+        self.lane.trust = trust;
+        self
+    }
+
+    /// Bytes of shared memory for all clients together (a quarter of the machine's memory). When they are used up,
+    /// payloads are copied and new clients stay on their sockets.
+    pub fn shm_bytes(mut self, bytes: u64) -> Self {
+        self.lane.bytes = Some(bytes);
+        self
+    }
+
+    /// Bytes of shared memory for the payloads of one client (1 GiB).
+    pub fn shm_client_bytes(mut self, bytes: u64) -> Self {
+        self.lane.arena_bytes = bytes;
         self
     }
 

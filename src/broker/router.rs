@@ -16,9 +16,8 @@ use super::control;
 use super::peer::{Peer, Transport};
 use super::registry::{Registry, RegistryLimits};
 use super::touched::Touched;
-use crate::lane::{COPY_MAX, Outgoing};
+use crate::lane::{COPY_MAX, Outgoing, Routed};
 use crate::names::ClientName;
-use crate::payload::Content;
 
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
@@ -164,14 +163,14 @@ impl Router {
         &self,
         source: &mut Source,
         request: Request<'_>,
-        content: Content<'_>,
+        content: Routed<'_>,
         touched: &mut Touched,
     ) -> Result<(), Violation> {
         let is_control = request.operation == Operation::Message && request.address == self.broker.name.as_bytes();
         if is_control {
             // Its answer comes after the acknowledgement.
             self.acknowledge(&source.peer, &request, ResultCode::OK, touched);
-            control::handle(self, &source.peer, request.qos, &content, touched);
+            control::handle(self, &source.peer, request.qos, &content.content(), touched);
             return Ok(());
         }
         let code = match request.operation {
@@ -179,7 +178,9 @@ impl Router {
                 std::str::from_utf8(request.address).map_err(|_| Violation::NotUtf8)?;
                 return Ok(());
             }
-            operation if operation.takes_topics() => self.change_filters(&source.peer, operation, &content)?,
+            operation if operation.takes_topics() => {
+                self.change_filters(&source.peer, operation, &content.content())?
+            }
             _ => self.deliver(source, &request, content, touched)?,
         };
         self.acknowledge(&source.peer, &request, code, touched);
@@ -202,7 +203,7 @@ impl Router {
         &self,
         source: &mut Source,
         request: &Request<'_>,
-        content: Content<'_>,
+        content: Routed<'_>,
         touched: &mut Touched,
     ) -> Result<ResultCode, Violation> {
         let epoch = self.epoch.load(Ordering::Acquire);
@@ -224,7 +225,7 @@ impl Router {
             Operation::Broadcast => (FrameKind::Broadcast, None),
             _ => (FrameKind::Publication, Some(address)),
         };
-        let content = if peers.is_empty() { Content::Borrowed(&[]) } else { self.share_if_large(content) };
+        let content = if peers.is_empty() { Routed::Borrowed(&[]) } else { self.share_if_large(content) };
         let frame = Outgoing {
             kind,
             realtime: request.qos.is_realtime(),
@@ -246,9 +247,9 @@ impl Router {
     }
 
     /// A large body is shared by all who get it; nobody copies it twice.
-    pub(super) fn share_if_large<'a>(&self, content: Content<'a>) -> Content<'a> {
+    pub(super) fn share_if_large<'a>(&self, content: Routed<'a>) -> Routed<'a> {
         match content {
-            Content::Borrowed(bytes) if bytes.len() > COPY_MAX => Content::Owned(self.pool.share_copy(bytes).into()),
+            Routed::Borrowed(bytes) if bytes.len() > COPY_MAX => Routed::Owned(self.pool.share_copy(bytes).into()),
             content => content,
         }
     }
@@ -323,7 +324,7 @@ impl Router {
         &self,
         peer: &Arc<Peer>,
         operation: Operation,
-        content: &Content<'_>,
+        content: &crate::payload::Content<'_>,
     ) -> Result<ResultCode, Violation> {
         let list = std::str::from_utf8(content.as_slice()).map_err(|_| Violation::NotUtf8)?;
         let mut code = ResultCode::OK;

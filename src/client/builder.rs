@@ -9,6 +9,7 @@ use super::error::ConnectError;
 use super::queue::ReceiveQueue;
 use super::remote::Remote;
 use super::{Client, Link};
+use crate::lane::ShmTrust;
 use crate::names::ClientName;
 
 /// The length field of a frame has 32 bits, and the names go along.
@@ -41,6 +42,8 @@ pub struct Builder {
     pub(super) outbox: OutboxLimits,
     queue: OutboxLimits,
     pub(super) reconnect: Option<Reconnect>,
+    pub(super) shm: bool,
+    pub(super) shm_trust: ShmTrust,
 }
 
 impl Builder {
@@ -54,6 +57,8 @@ impl Builder {
             outbox: OutboxLimits::default(),
             queue: OutboxLimits::default(),
             reconnect: None,
+            shm: true,
+            shm_trust: ShmTrust::SameUser,
         }
     }
 
@@ -94,6 +99,19 @@ impl Builder {
     /// asked for.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = Some(reconnect);
+        self
+    }
+
+    /// Asks a local broker for the shared-memory lane (on). A broker that knows nothing of it, or has none to give,
+    /// is used over its socket, with the same results.
+    pub fn shm(mut self, on: bool) -> Self {
+        self.shm = on;
+        self
+    }
+
+    /// Whose payloads are read in place ([`ShmTrust::SameUser`], as far as the broker allows it); others are copied.
+    pub fn shm_trust(mut self, trust: ShmTrust) -> Self {
+        self.shm_trust = trust;
         self
     }
 

@@ -15,7 +15,7 @@ use crate::broker::control;
 use crate::broker::peer::{Peer, Transport};
 use crate::broker::router::{Request, Router, Source};
 use crate::broker::touched::Touched;
-use crate::lane::QueueSink;
+use crate::lane::{QueueSink, Reader, ShmTrust};
 use crate::names::ClientName;
 use crate::payload::Content;
 
@@ -40,11 +40,14 @@ pub(crate) fn register(
     router: &Arc<Router>,
     name: &ClientName,
     (frames, bytes): (usize, usize),
+    trust: ShmTrust,
 ) -> Result<Client, ResultCode> {
     let state = Arc::new(watch::Sender::new(ConnectionState::Connected));
     let queue = ReceiveQueue::of(Arc::clone(&state), frames, bytes);
     let id = router.next_id();
-    let peer = Peer::new(id, name.clone(), (Transport::Internal, None), Box::new(QueueSink(queue.clone())));
+    let reader = Reader { receiver: id, trust, user: rustix::process::geteuid().as_raw() };
+    let sink = QueueSink { queue: queue.clone(), reader };
+    let peer = Peer::new(id, name.clone(), (Transport::Internal, None), Box::new(sink));
     let mut touched = Touched::new(id);
     router.register(&peer, &mut touched)?;
     router.finish(&mut touched);
@@ -90,7 +93,7 @@ impl Local {
             control::handle(&self.router, &self.peer, request.qos, &content, touched);
             Ok(ResultCode::OK)
         } else {
-            self.router.deliver(source, &request, content, touched)
+            self.router.deliver(source, &request, content.into(), touched)
         };
         self.router.finish(touched);
         Ok(answer(operation.qos, code.unwrap_or(ResultCode::DATA)))

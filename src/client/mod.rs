@@ -4,6 +4,8 @@ mod builder;
 mod error;
 mod filter_memory;
 mod handshake;
+#[cfg(feature = "shm")]
+mod lane_link;
 #[cfg(feature = "broker")]
 pub(crate) mod local;
 mod operation;
@@ -26,6 +28,8 @@ pub use error::{ConnectError, SendError, TryError, TryErrorKind};
 pub use operation::{Confirmation, Filters, Operation};
 
 use crate::frame::Frame;
+use crate::lane::LaneOff;
+use crate::loan::Loan;
 use crate::names::ClientName;
 use crate::payload::Content;
 use queue::ReceiveQueue;
@@ -50,6 +54,31 @@ enum Link {
     Remote(Arc<Remote>),
     #[cfg(feature = "broker")]
     Local(Box<local::Local>),
+}
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// In the broker's own process.
+    Internal,
+    /// By shared memory, with a UNIX socket beside it.
+    Lane,
+    /// By a UNIX socket.
+    Unix,
+    /// By TCP.
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Internal => "internal",
+            Self::Lane => "lane",
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+        })
+    }
 }
 
 /// Whether a client is connected.
@@ -145,6 +174,52 @@ impl Client {
         payload: impl Into<Content<'a>>,
     ) -> Operation<'a> {
         Operation::new(self, wire::Operation::PublishFor, (topic, Some(receiver)), payload.into())
+    }
+
+    /// Memory to write a payload of `length` bytes into; then publish or send it like any payload.
+    ///
+    /// On the lane it is shared memory that every local receiver reads in place. Where there is no lane, or no room in
+    /// shared memory at the moment, it is heap memory: this never waits. Memory that was used before holds this
+    /// client's own older bytes, see [`loan_zeroed`](Client::loan_zeroed).
+    pub fn loan(&self, length: usize) -> Loan {
+        #[cfg(feature = "shm")]
+        if let Link::Remote(remote) = &self.inner.link
+            && let Some(loan) = remote.lane.current().and_then(|lane| lane.loan(length))
+        {
+            return Loan::in_arena(loan);
+        }
+        Loan::on_heap(length)
+    }
+
+    /// As [`loan`](Client::loan), with every byte zero. Clearing costs as much as writing.
+    pub fn loan_zeroed(&self, length: usize) -> Loan {
+        let mut loan = self.loan(length);
+        if loan.is_in_place() {
+            loan.fill(0);
+        }
+        loan
+    }
+
+    /// How this client is connected at this moment. A local client begins on its socket and moves to the lane as soon
+    /// as that is negotiated, if the broker has one for it.
+    pub fn transport(&self) -> Transport {
+        match &self.inner.link {
+            Link::Remote(remote) => match remote.endpoint() {
+                Endpoint::Tcp(_) => Transport::Tcp,
+                Endpoint::Unix(_) if remote.lane_off_reason().is_none() => Transport::Lane,
+                Endpoint::Unix(_) => Transport::Unix,
+            },
+            #[cfg(feature = "broker")]
+            Link::Local(_) => Transport::Internal,
+        }
+    }
+
+    /// Why a local client is on its socket and not on the lane.
+    pub fn lane_off_reason(&self) -> Option<LaneOff> {
+        match &self.inner.link {
+            Link::Remote(remote) if matches!(remote.endpoint(), Endpoint::Unix(_)) => remote.lane_off_reason(),
+            _ => None,
+        }
     }
 
     /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several

@@ -1,16 +1,24 @@
 //! Frames from the broker, on their way to the application.
 
 use std::collections::HashMap;
+#[cfg(feature = "shm")]
+use std::collections::VecDeque;
 use std::io;
+#[cfg(feature = "shm")]
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use busway_net::Pool;
 use busway_net::link::{Chunk, Readiness};
+#[cfg(feature = "shm")]
+use busway_net::wire::BrokerTag;
 use busway_net::wire::{BrokerFrame, ReceivedPayload, ResultCode, Violation};
 use foldhash::fast::RandomState;
 
 use super::handshake::Reader;
 use crate::frame::Frame;
+#[cfg(feature = "shm")]
+use crate::lane::{Arrival, DownIntake, LaneOff, SEGMENT_KIND, SegmentFrame};
 use crate::payload::Payload;
 
 /// Decodes what a connection brings.
@@ -23,12 +31,48 @@ pub(super) struct Receiver {
     pub(super) frames: Vec<Frame>,
     /// Confirmations of the read at hand.
     pub(super) codes: Vec<(u32, ResultCode)>,
+    /// What the broker said of the lane in the read at hand.
+    #[cfg(feature = "shm")]
+    pub(super) news: Vec<LaneNews>,
+    #[cfg(feature = "shm")]
+    descriptors: VecDeque<OwnedFd>,
 }
+
+/// What a broker says of the lane over the socket.
+#[cfg(feature = "shm")]
+#[derive(Debug)]
+pub(super) enum LaneNews {
+    /// A lane, with the descriptors that have come.
+    Offer(Vec<OwnedFd>),
+    /// From now on frames come by the lane.
+    Switch,
+    /// There is no lane.
+    Refusal(LaneOff),
+    /// A segment, with its descriptor if that has come.
+    Segment(SegmentFrame, Option<OwnedFd>),
+}
+
+/// Descriptors that an offer of a lane brings.
+#[cfg(feature = "shm")]
+const OFFERED: usize = 4;
+/// Records of a lane that are decoded at once.
+#[cfg(feature = "shm")]
+const TURN_RECORDS: usize = 1024;
 
 impl Receiver {
     pub(super) fn new(reader: Reader) -> Self {
         let pool = reader.pool().clone();
-        Self { reader, pool, names: NameCache::default(), frames: Vec::new(), codes: Vec::new() }
+        Self {
+            reader,
+            pool,
+            names: NameCache::default(),
+            frames: Vec::new(),
+            codes: Vec::new(),
+            #[cfg(feature = "shm")]
+            news: Vec::new(),
+            #[cfg(feature = "shm")]
+            descriptors: VecDeque::new(),
+        }
     }
 
     /// Reads once; the frames are then decoded by [`decode`](Receiver::decode).
@@ -38,6 +82,8 @@ impl Receiver {
 
     /// Decodes every whole frame that has arrived.
     pub(super) fn decode(&mut self) -> Result<(), Violation> {
+        #[cfg(feature = "shm")]
+        self.descriptors.extend(self.reader.take_descriptors());
         while let Some(received) = self.reader.next_frame()? {
             match received.meta {
                 BrokerFrame::Acknowledgement { op_id, code } => self.codes.push((op_id, code)),
@@ -58,16 +104,91 @@ impl Receiver {
                         lost_before: 0,
                     });
                 }
-                BrokerFrame::Ping { .. } | BrokerFrame::Extra { .. } => {}
+                #[cfg(feature = "shm")]
+                BrokerFrame::Ping { raw } => match BrokerTag::parse(&raw) {
+                    None => {}
+                    Some(BrokerTag::Offer) => {
+                        let count = OFFERED.min(self.descriptors.len());
+                        self.news.push(LaneNews::Offer(self.descriptors.drain(..count).collect()));
+                    }
+                    Some(BrokerTag::Switch) => self.news.push(LaneNews::Switch),
+                    Some(BrokerTag::Refusal(reason)) => {
+                        self.news.push(LaneNews::Refusal(LaneOff::from_number(reason)));
+                    }
+                },
+                #[cfg(feature = "shm")]
+                BrokerFrame::Extra { kind: SEGMENT_KIND, .. } => {
+                    // One that cannot be read gets no answer, which only concerns who sent it.
+                    if let Some(frame) = SegmentFrame::parse(received.payload.as_slice()) {
+                        self.news.push(LaneNews::Segment(frame, self.descriptors.pop_front()));
+                    }
+                }
+                #[cfg(not(feature = "shm"))]
+                BrokerFrame::Ping { .. } => {}
+                BrokerFrame::Extra { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// Descriptors are expected: the broker is asked for a lane.
+    #[cfg(feature = "shm")]
+    pub(super) fn expect_lane(&mut self) {
+        self.reader.accept_descriptors();
+        self.reader.assembler_mut().grammar_mut().extra_kinds = 1 << SEGMENT_KIND;
+    }
+
+    /// There will be no lane.
+    #[cfg(feature = "shm")]
+    pub(super) fn expect_no_lane(&mut self) {
+        self.reader.accept_bytes_alone();
+        self.reader.assembler_mut().grammar_mut().extra_kinds = 0;
+        self.descriptors.clear();
+    }
+
+    /// Decodes what has come by the lane; says whether there may be more.
+    #[cfg(feature = "shm")]
+    pub(super) fn decode_lane(&mut self, intake: &mut DownIntake) -> Result<bool, LaneFault> {
+        let mut more = true;
+        for _ in 0..TURN_RECORDS {
+            match intake.next_arrival(&self.pool)? {
+                None => {
+                    more = false;
+                    break;
+                }
+                Some(Arrival::Confirmation { op_id, code }) => self.codes.push((op_id, code)),
+                Some(Arrival::Delivery { kind, realtime, sender, topic, payload }) => {
+                    let is_publication = kind == busway_net::wire::FrameKind::Publication;
+                    let topic = is_publication.then_some(topic);
+                    self.frames.push(Frame {
+                        kind,
+                        realtime,
+                        sender: self.names.get(sender)?,
+                        topic: topic.map(|topic| self.names.get(topic)).transpose()?,
+                        payload,
+                        lost_before: 0,
+                    });
+                }
+            }
+        }
+        intake.release();
+        Ok(more)
     }
 
     /// Gives the read buffer back when nothing is in it.
     pub(super) fn release(&mut self) {
         self.reader.release();
     }
+}
+
+/// What a broker may not send by a lane.
+#[cfg(feature = "shm")]
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaneFault {
+    #[error(transparent)]
+    Lane(#[from] busway_shm::Violation),
+    #[error(transparent)]
+    Name(#[from] Violation),
 }
 
 /// Names that have come before: most frames name the same few senders and topics.

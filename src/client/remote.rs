@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use busway_net::Pool;
-use busway_net::link::{Batch, Chunk, Outbox, Refused, Socket, Touch};
+use busway_net::link::{Batch, Chunk, Endpoint, Outbox, Refused, Socket, Touch};
 use busway_net::wire::{self, CLIENT_PING, QoS, encode_client_head, encode_topics_head};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -18,10 +18,13 @@ use super::builder::{Builder, Reconnect};
 use super::error::{ConnectError, SendError};
 use super::filter_memory::FilterMemory;
 use super::handshake;
+#[cfg(feature = "shm")]
+use super::lane_link::LaneLink;
 use super::operation::{Confirmation, Filters, Operation};
 use super::pending::Pending;
 use super::queue::ReceiveQueue;
 use super::receiver::Receiver;
+use crate::lane::LaneOff;
 use crate::names::ClientName;
 use crate::payload::{Content, Payload};
 
@@ -45,16 +48,16 @@ pub(super) const CLOSED: &str = "closed by this client";
 /// The shared part of a client that is connected by a socket.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    options: Builder,
-    name: ClientName,
-    runtime: Handle,
-    outbox: Arc<Outbox>,
+    pub(super) options: Builder,
+    pub(super) name: ClientName,
+    pub(super) runtime: Handle,
+    pub(super) outbox: Arc<Outbox>,
     pending: Pending,
     queue: ReceiveQueue,
-    pool: Pool,
+    pub(super) pool: Pool,
     next_op_id: AtomicU32,
     /// Wakes the flusher: something waits that nobody else will write.
-    queued: Notify,
+    pub(super) queued: Notify,
     closing: AtomicBool,
     /// Ends the attempts to reconnect.
     closed: Notify,
@@ -62,6 +65,9 @@ pub(crate) struct Remote {
     /// How often a connection was lost.
     losses: AtomicU64,
     filters: FilterMemory,
+    /// The lane beside the socket, once there is one.
+    #[cfg(feature = "shm")]
+    pub(super) lane: LaneLink,
 }
 
 impl Remote {
@@ -91,10 +97,29 @@ impl Remote {
             state: watch::Sender::new(ConnectionState::Connected),
             losses: AtomicU64::new(0),
             filters: FilterMemory::default(),
+            #[cfg(feature = "shm")]
+            lane: LaneLink::default(),
         });
         tokio::spawn(Arc::clone(&remote).drive(socket, Receiver::new(reader)));
         tokio::spawn(Arc::clone(&remote).keep());
         Ok(remote)
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.options.endpoint
+    }
+
+    /// Why frames go over the socket; `None` when they go by the lane.
+    #[cfg(feature = "shm")]
+    pub(super) fn lane_off_reason(&self) -> Option<LaneOff> {
+        self.lane.off_reason()
+    }
+
+    /// Why frames go over the socket: this build has no lane.
+    #[cfg(not(feature = "shm"))]
+    #[expect(clippy::unused_self, reason = "the same as with a lane")]
+    pub(super) fn lane_off_reason(&self) -> Option<LaneOff> {
+        Some(LaneOff::NotAsked)
     }
 
     pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
@@ -108,6 +133,10 @@ impl Remote {
         operation: &mut Operation<'_>,
     ) -> Poll<Result<Confirmation, SendError>> {
         check(operation, &self.options.limits)?;
+        #[cfg(feature = "shm")]
+        if let Some(offered) = self.poll_send_by_lane(context, operation) {
+            return offered;
+        }
         if let Content::Borrowed(bytes) = &operation.content
             && bytes.len() > COPY_MAX
         {
@@ -121,6 +150,12 @@ impl Remote {
             encode_client_head(batch.inline(), op_id, shape, names, operation.content.len());
             append(batch, &operation.content);
         });
+        #[cfg(feature = "shm")]
+        if matches!(offered, Poll::Ready(Err(Refused::Switched)))
+            && let Some(offered) = self.poll_send_by_lane(context, operation)
+        {
+            return offered;
+        }
         self.accepted(ready!(offered), operation.qos, answer)
     }
 
@@ -133,21 +168,35 @@ impl Remote {
         for filter in &filters.filters {
             self.options.limits.check_path(filter.as_bytes(), b'/')?;
         }
+        #[cfg(feature = "shm")]
+        if let Some(offered) = self.poll_change_by_lane(context, filters) {
+            return offered;
+        }
         let mut answer = None;
         let offered = self.outbox.poll_offer(context, |batch| {
             let op_id = self.op_id(filters.qos, &mut answer);
             let topics = filters.filters.iter().copied();
             encode_topics_head(batch.inline(), op_id, (filters.operation, filters.qos), topics);
-            if self.options.reconnect.is_some() {
-                // Under the outbox's lock: what this connection was not told, the next one is.
-                filters.changed = self.filters.apply(filters.operation, &filters.filters);
-            }
+            self.remember(filters);
         });
+        #[cfg(feature = "shm")]
+        if matches!(offered, Poll::Ready(Err(Refused::Switched)))
+            && let Some(offered) = self.poll_change_by_lane(context, filters)
+        {
+            return offered;
+        }
         self.accepted(ready!(offered), filters.qos, answer)
     }
 
-    /// The next operation's number; under the outbox's lock, so that confirmations come in the order of numbers.
-    fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<wire::ResultCode>>) -> u32 {
+    /// Under the queue's lock: what this connection was not told, the next one is.
+    pub(super) fn remember(&self, filters: &mut Filters<'_>) {
+        if self.options.reconnect.is_some() {
+            filters.changed = self.filters.apply(filters.operation, &filters.filters);
+        }
+    }
+
+    /// The next operation's number; under the queue's lock, so that confirmations come in the order of numbers.
+    pub(super) fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<wire::ResultCode>>) -> u32 {
         let op_id = self.next_op_id.fetch_add(1, Ordering::Relaxed);
         if qos.is_confirmed() {
             *answer = Some(self.pending.add(op_id));
@@ -179,7 +228,13 @@ impl Remote {
 
     pub(super) async fn flush(&self) -> Result<(), SendError> {
         let losses = self.losses.load(Ordering::Acquire);
-        self.outbox.flush();
+        self.flush_all();
+        #[cfg(feature = "shm")]
+        if let Some(lane) = self.lane.current()
+            && !poll_fn(|context| lane.poll_written(context)).await
+        {
+            return Err(SendError::Disconnected);
+        }
         let is_written = poll_fn(|context| self.outbox.poll_written(context)).await;
         // A new connection that has everything says nothing of what was lost with the old one.
         if is_written && self.losses.load(Ordering::Acquire) == losses { Ok(()) } else { Err(SendError::Disconnected) }
@@ -187,7 +242,7 @@ impl Remote {
 
     pub(super) async fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        self.outbox.flush();
+        self.flush_all();
         let _ = tokio::time::timeout(self.options.timeout, self.wind_up()).await;
         self.end(CLOSED);
     }
@@ -198,9 +253,13 @@ impl Remote {
         if remote.is_closed() {
             return;
         }
-        remote.outbox.flush();
+        remote.flush_all();
         if Handle::try_current().is_err() {
             // Nobody knows whether the runtime runs again before the program ends.
+            #[cfg(feature = "shm")]
+            if let Some(lane) = remote.lane.current() {
+                lane.flush_blocking(LAST_WRITE);
+            }
             remote.outbox.flush_blocking(LAST_WRITE);
         }
         // When the runtime ends before the task does, or has ended, dropping the task writes what is left.
@@ -214,6 +273,10 @@ impl Remote {
     /// Writes what was accepted, and reads on until the broker has closed its end: who closes with confirmations or
     /// frames on their way makes the other end's writing fail, and some then do not read on.
     async fn wind_up(&self) {
+        #[cfg(feature = "shm")]
+        if let Some(lane) = self.lane.current() {
+            poll_fn(|context| lane.poll_written(context)).await;
+        }
         if poll_fn(|context| self.outbox.poll_finish(context)).await {
             let _ = self.state.subscribe().wait_for(ConnectionState::is_closed).await;
         }
@@ -233,6 +296,8 @@ impl Remote {
         // Whoever learns of it by an operation finds it in the state, and the other way round.
         ConnectionState::change(&self.state, state, || {
             self.outbox.close();
+            #[cfg(feature = "shm")]
+            self.lane.lose();
         });
         self.pending.fail();
     }
@@ -248,6 +313,9 @@ impl Remote {
     /// Reads until the connection ends; connects again if that is wanted.
     async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver) {
         loop {
+            #[cfg(feature = "shm")]
+            let reason = self.receive_all(&socket, &mut receiver).await;
+            #[cfg(not(feature = "shm"))]
             let reason = self.receive(&socket, &mut receiver).await;
             if self.is_closing() {
                 return self.end(CLOSED);
@@ -288,47 +356,62 @@ impl Remote {
     }
 
     /// Hands on what arrives until the connection ends; says why it did.
+    #[cfg(not(feature = "shm"))]
     async fn receive(&self, socket: &Socket, receiver: &mut Receiver) -> String {
         loop {
-            if let Err(violation) = self.hand_on(receiver) {
-                return format!("the broker violated the protocol: {violation}");
+            if let Err(reason) = self.receive_some(socket, receiver).await {
+                return reason;
             }
-            let mut readiness = match socket.readable().await {
-                Ok(readiness) => readiness,
-                Err(error) => return error.to_string(),
-            };
-            let mut turn = 0;
-            loop {
-                let chunk = match receiver.read(&mut readiness) {
-                    Ok(chunk) => chunk,
-                    Err(error) => return format!("the connection failed: {error}"),
-                };
-                match chunk {
-                    Chunk::End => return "the broker closed the connection".to_owned(),
-                    Chunk::Empty => break,
-                    Chunk::Full(count) | Chunk::Last(count) => turn += count,
-                }
-                if let Err(violation) = self.hand_on(receiver) {
-                    return format!("the broker violated the protocol: {violation}");
-                }
-                if matches!(chunk, Chunk::Last(_)) {
-                    break;
-                }
-                if turn >= TURN {
-                    turn = 0;
-                    tokio::task::yield_now().await;
-                }
-            }
-            receiver.release();
         }
     }
 
-    fn hand_on(&self, receiver: &mut Receiver) -> Result<(), wire::Violation> {
+    /// Waits for the socket, and hands on what it brings.
+    ///
+    /// # Errors
+    /// Why the connection has ended.
+    pub(super) async fn receive_some(&self, socket: &Socket, receiver: &mut Receiver) -> Result<(), String> {
+        // Frames may have come in one read with the handshake.
+        self.hand_on(receiver)?;
+        let mut readiness = socket.readable().await.map_err(|error| error.to_string())?;
+        let mut turn = 0;
+        loop {
+            let chunk = receiver.read(&mut readiness).map_err(|error| format!("the connection failed: {error}"))?;
+            match chunk {
+                Chunk::End => return Err("the broker closed the connection".to_owned()),
+                Chunk::Empty => break,
+                Chunk::Full(count) | Chunk::Last(count) => turn += count,
+            }
+            self.hand_on(receiver)?;
+            if matches!(chunk, Chunk::Last(_)) {
+                break;
+            }
+            if turn >= TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        receiver.release();
+        Ok(())
+    }
+
+    fn hand_on(&self, receiver: &mut Receiver) -> Result<(), String> {
         let decoded = receiver.decode();
-        // Data before confirmations: who waits for its confirmation finds what came before it.
+        self.deliver(receiver);
+        decoded.map_err(|violation| format!("the broker violated the protocol: {violation}"))
+    }
+
+    /// Data before confirmations: who waits for its confirmation finds what came before it.
+    pub(super) fn deliver(&self, receiver: &mut Receiver) {
         self.queue.extend(&mut receiver.frames);
         self.pending.confirm(&mut receiver.codes);
-        decoded
+    }
+
+    fn flush_all(&self) {
+        self.outbox.flush();
+        #[cfg(feature = "shm")]
+        if let Some(lane) = self.lane.current() {
+            lane.flush();
+        }
     }
 
     /// Flushes what callers leave behind, keeps the connection alive, gives up on late confirmations.
@@ -336,16 +419,25 @@ impl Remote {
         let mut pings = every(self.options.keep_alive);
         let mut looks = every(self.options.timeout / LOOKS);
         while !self.is_closed() {
+            #[cfg(feature = "shm")]
+            let patience = self.end_patience();
+            #[cfg(not(feature = "shm"))]
+            let patience = std::future::pending::<()>();
             tokio::select! {
                 () = self.queued.notified() => {}
+                () = patience => {}
                 _ = looks.tick() => self.pending.expire(self.options.timeout),
                 _ = pings.tick() => {
                     if self.outbox.level().bytes == 0 {
-                        let _ = self.outbox.offer(0, |batch| batch.inline().extend_from_slice(&CLIENT_PING));
+                        self.outbox.offer_control(|batch| batch.inline().extend_from_slice(&CLIENT_PING));
+                    }
+                    #[cfg(feature = "shm")]
+                    if let Some(lane) = self.lane.current() {
+                        lane.tidy();
                     }
                 }
             }
-            self.outbox.flush();
+            self.flush_all();
         }
     }
 }
@@ -362,6 +454,10 @@ struct LastWrite(Arc<Remote>);
 impl Drop for LastWrite {
     fn drop(&mut self) {
         if !self.0.is_closed() {
+            #[cfg(feature = "shm")]
+            if let Some(lane) = self.0.lane.current() {
+                lane.flush_blocking(LAST_WRITE);
+            }
             self.0.outbox.finish_blocking(LAST_WRITE, LINGER);
             self.0.end(CLOSED);
         }

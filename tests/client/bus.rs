@@ -1,9 +1,10 @@
 //! Where the clients of a promise meet: a broker of either flavour behind a socket, or one in this process.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, fs};
 
 use busway::broker::{Broker, RegisterError};
-use busway::client::{Builder, ConnectError};
+use busway::client::{self, Builder, ConnectError};
 use busway::{Client, Endpoint, QoS, ResultCode};
 use rustix::process::Signal;
 
@@ -13,25 +14,43 @@ use crate::support::{BrokerProcess, Flavor, Setup, Transport};
 /// One column of the table of promises.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
-    Socket(Setup),
+    Socket(Setup, Lane),
     InProcess,
 }
 
+/// Whether local clients move to the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// None does.
+    Off,
+    /// All do, and a promise begins when they have.
+    On,
+    /// Every other one does.
+    Mixed,
+    /// All ask for it, whatever comes of it: what a program without options does.
+    Asked,
+}
+
 impl Place {
-    pub(crate) const BUSWAY_UNIX: Self = Self::Socket(Setup { flavor: Flavor::Busway, transport: Transport::Unix });
-    pub(crate) const BUSWAY_TCP: Self = Self::Socket(Setup { flavor: Flavor::Busway, transport: Transport::Tcp });
-    pub(crate) const REFERENCE_UNIX: Self =
-        Self::Socket(Setup { flavor: Flavor::Reference, transport: Transport::Unix });
-    pub(crate) const REFERENCE_TCP: Self = Self::Socket(Setup { flavor: Flavor::Reference, transport: Transport::Tcp });
+    pub(crate) const BUSWAY_UNIX: Self = Self::socket(Flavor::Busway, Transport::Unix, Lane::Off);
+    pub(crate) const BUSWAY_LANE: Self = Self::socket(Flavor::Busway, Transport::Unix, Lane::On);
+    pub(crate) const BUSWAY_MIXED: Self = Self::socket(Flavor::Busway, Transport::Unix, Lane::Mixed);
+    pub(crate) const BUSWAY_TCP: Self = Self::socket(Flavor::Busway, Transport::Tcp, Lane::Asked);
+    pub(crate) const REFERENCE_UNIX: Self = Self::socket(Flavor::Reference, Transport::Unix, Lane::Asked);
+    pub(crate) const REFERENCE_TCP: Self = Self::socket(Flavor::Reference, Transport::Tcp, Lane::Asked);
+
+    const fn socket(flavor: Flavor, transport: Transport, lane: Lane) -> Self {
+        Self::Socket(Setup { flavor, transport }, lane)
+    }
 
     pub(crate) fn is_reference(self) -> bool {
-        matches!(self, Self::Socket(Setup { flavor: Flavor::Reference, .. }))
+        matches!(self, Self::Socket(Setup { flavor: Flavor::Reference, .. }, _))
     }
 
     /// A bus with nothing special about it.
     pub(crate) async fn open(self) -> Bus {
         match self {
-            Self::Socket(setup) => Bus::Process(setup.start(), setup.transport),
+            Self::Socket(setup, lane) => Bus::Process(setup.start(), setup.transport, lane.into()),
             Self::InProcess => {
                 Bus::Embedded(Broker::builder().start().await.expect("nothing to bind, nothing to fail"))
             }
@@ -41,7 +60,7 @@ impl Place {
     /// A broker behind a socket, with options.
     pub(crate) fn start_with(self, options: &[&str]) -> Bus {
         match self {
-            Self::Socket(setup) => Bus::Process(setup.start_with(options), setup.transport),
+            Self::Socket(setup, lane) => Bus::Process(setup.start_with(options), setup.transport, lane.into()),
             Self::InProcess => panic!("a promise about options is one about processes"),
         }
     }
@@ -50,15 +69,38 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Socket(setup) => setup.fmt(formatter),
+            Self::Socket(setup, lane) => write!(formatter, "{setup}, lane {lane:?}"),
             Self::InProcess => formatter.write_str("in process"),
+        }
+    }
+}
+
+/// Which clients of a bus move to the lane.
+pub(crate) struct Lanes {
+    lane: Lane,
+    clients: AtomicUsize,
+}
+
+impl From<Lane> for Lanes {
+    fn from(lane: Lane) -> Self {
+        Self { lane, clients: AtomicUsize::new(0) }
+    }
+}
+
+impl Lanes {
+    /// Whether the next client asks for a lane.
+    fn next(&self) -> bool {
+        match self.lane {
+            Lane::Off => false,
+            Lane::On | Lane::Asked => true,
+            Lane::Mixed => self.clients.fetch_add(1, Ordering::Relaxed).is_multiple_of(2),
         }
     }
 }
 
 /// A running broker.
 pub(crate) enum Bus {
-    Process(BrokerProcess, Transport),
+    Process(BrokerProcess, Transport, Lanes),
     Embedded(Broker),
 }
 
@@ -66,7 +108,15 @@ impl Bus {
     /// A client, connected or in process.
     pub(crate) async fn client(&self, name: &str) -> Client {
         match self {
-            Self::Process(..) => self.builder(name).connect().await.unwrap_or_else(|error| panic!("{name}: {error}")),
+            Self::Process(.., lanes) => {
+                let is_on_lane = lanes.next();
+                let builder = Client::builder(self.endpoint(), name).shm(is_on_lane);
+                let client = builder.connect().await.unwrap_or_else(|error| panic!("{name}: {error}"));
+                if is_on_lane && lanes.lane != Lane::Asked {
+                    until(|| client.transport() == client::Transport::Lane).await;
+                }
+                client
+            }
             Self::Embedded(broker) => broker.client(name).unwrap_or_else(|error| panic!("{name}: {error}")),
         }
     }
@@ -116,13 +166,17 @@ impl Bus {
 
     /// Options of a connection to this broker.
     pub(crate) fn builder(&self, name: &str) -> Builder {
-        Client::builder(self.endpoint(), name)
+        let is_on_lane = match self {
+            Self::Process(.., lanes) => lanes.next(),
+            Self::Embedded(_) => false,
+        };
+        Client::builder(self.endpoint(), name).shm(is_on_lane)
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
         match self {
-            Self::Process(broker, Transport::Unix) => broker.socket().into(),
-            Self::Process(broker, Transport::Tcp) => Endpoint::from(format!("127.0.0.1:{}", broker.port())),
+            Self::Process(broker, Transport::Unix, _) => broker.socket().into(),
+            Self::Process(broker, Transport::Tcp, _) => Endpoint::from(format!("127.0.0.1:{}", broker.port())),
             Self::Embedded(_) => panic!("a broker without endpoints has none to connect to"),
         }
     }
@@ -130,14 +184,14 @@ impl Bus {
     /// The broker's process.
     pub(crate) fn process(&self) -> &BrokerProcess {
         match self {
-            Self::Process(broker, _) => broker,
+            Self::Process(broker, ..) => broker,
             Self::Embedded(_) => panic!("an embedded broker has no process of its own"),
         }
     }
 
     pub(crate) fn process_mut(&mut self) -> &mut BrokerProcess {
         match self {
-            Self::Process(broker, _) => broker,
+            Self::Process(broker, ..) => broker,
             Self::Embedded(_) => panic!("an embedded broker has no process of its own"),
         }
     }

@@ -4,7 +4,8 @@ use std::future::Future;
 
 use crate::support::WATCHDOG;
 
-/// Turns async functions of `Place` into tests named `busway_unix::PROMISE`, `busway_tcp::PROMISE`,
+/// Turns async functions of `Place` into tests named `busway_unix::PROMISE`, `busway_lane::PROMISE`,
+/// `busway_mixed::PROMISE`, `busway_tcp::PROMISE`,
 /// `reference_unix::PROMISE`, `reference_tcp::PROMISE` and `in_process::PROMISE`.
 ///
 /// What stands under `over_sockets` is about connections, which an in-process client has none of. A promise under
@@ -18,6 +19,10 @@ macro_rules! promises {
         $(alone { $($alone:ident)* })?
     ) => {
         $crate::promises::place!(busway_unix, crate::bus::Place::BUSWAY_UNIX,
+            [$($($all)*)? $($($remote)*)? $($($ours)*)?], []);
+        $crate::promises::place!(busway_lane, crate::bus::Place::BUSWAY_LANE,
+            [$($($all)*)? $($($remote)*)? $($($ours)*)?], []);
+        $crate::promises::place!(busway_mixed, crate::bus::Place::BUSWAY_MIXED,
             [$($($all)*)? $($($remote)*)? $($($ours)*)?], []);
         $crate::promises::place!(busway_tcp, crate::bus::Place::BUSWAY_TCP,
             [$($($all)*)? $($($remote)*)? $($($ours)*)?], []);

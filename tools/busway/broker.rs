@@ -83,6 +83,7 @@ fn print_clients(
     let columns = [
         ("name", "name"),
         ("kind", "kind"),
+        ("transport", "transport"),
         ("source", "source"),
         ("port", "port"),
         ("r_frames", "r_frames"),
@@ -93,6 +94,7 @@ fn print_clients(
         ("instances", "ins"),
         ("lost_frames", "lost"),
         ("pid", "pid"),
+        ("lane_off_reason", "lane off because"),
     ];
     let mut table = table(&columns.map(|(_, title)| title));
     for client in others {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use busway::Endpoint;
 use busway::broker::{Broker, Builder};
+use busway::{Endpoint, ShmTrust};
 use clap::Parser;
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
@@ -65,6 +65,22 @@ pub(crate) struct Options {
     #[arg(long, default_value = "0660", value_name = "MODE", value_parser = mode)]
     socket_mode: u32,
 
+    /// The shared-memory lane for local clients that know it: they exchange payloads without copying them
+    #[arg(long, default_value = "on", value_name = "on|off", value_parser = on_or_off, action = clap::ArgAction::Set)]
+    shm: bool,
+
+    /// Whose payloads are read in place; others are copied
+    #[arg(long, default_value = "same-user", value_name = "same-user|all|none")]
+    shm_trust: ShmTrust,
+
+    /// Shared memory for all clients together (suffixes K, M, G) [default: a quarter of the machine's memory]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    shm_bytes: Option<usize>,
+
+    /// Shared memory for the payloads of one client (suffixes K, M, G)
+    #[arg(long, default_value = "1G", value_name = "BYTES", value_parser = bytes)]
+    shm_client_bytes: usize,
+
     /// A new client takes over the name of an older one, which is dropped
     #[arg(long)]
     force_register: bool,
@@ -94,7 +110,13 @@ impl Options {
             .max_payload(self.max_payload)
             .max_clients(self.max_clients)
             .socket_mode(self.socket_mode)
-            .force_register(self.force_register);
+            .force_register(self.force_register)
+            .shm(self.shm)
+            .shm_trust(self.shm_trust)
+            .shm_client_bytes(self.shm_client_bytes as u64);
+        if let Some(bytes) = self.shm_bytes {
+            builder = builder.shm_bytes(bytes as u64);
+        }
         for endpoint in &self.bind {
             if let Some(path) = endpoint.strip_prefix("fifo:") {
                 return Err(format!("fifo:{path}: this version has no FIFO channel; leave this endpoint out").into());
@@ -107,6 +129,14 @@ impl Options {
             builder = builder.endpoint(Endpoint::Unix(path));
         }
         Ok(builder)
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".to_owned()),
     }
 }
 

@@ -16,4 +16,4 @@ pub use endpoint::Endpoint;
 pub use listener::{BindError, Listener};
 pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
 pub use reader::FrameReader;
-pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket};
+pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket, Watch, has_ended};

@@ -43,6 +43,8 @@ pub enum Refused {
     Full,
     /// There is no connection, or it is broken.
     Closed,
+    /// Frames of this connection go another way since [`Outbox::switch`].
+    Switched,
 }
 
 /// Whether a batch has come by for the first time, and so has to remember to flush.
@@ -113,8 +115,8 @@ impl Outbox {
     /// When the outbox is full or has no connection; `write` has not been called then.
     pub fn offer(&self, token: u64, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
-        if !state.is_open() {
-            return Err(Refused::Closed);
+        if let Some(refused) = state.refuses_frames() {
+            return Err(refused);
         }
         if state.frames() >= self.limits.frames || state.bytes() >= self.limits.bytes {
             return Err(Refused::Full);
@@ -132,8 +134,8 @@ impl Outbox {
         write: impl FnOnce(&mut Batch),
     ) -> Poll<Result<(Touch, usize), Refused>> {
         let mut state = self.state.lock();
-        if !state.is_open() {
-            return Poll::Ready(Err(Refused::Closed));
+        if let Some(refused) = state.refuses_frames() {
+            return Poll::Ready(Err(refused));
         }
         if state.frames() >= self.limits.frames || state.bytes() >= self.limits.bytes {
             state.wait(context);
@@ -142,6 +144,37 @@ impl Outbox {
         let touch = if state.queue.is_empty() { Touch::First } else { Touch::Again };
         state.take(write);
         Poll::Ready(Ok((touch, state.bytes())))
+    }
+
+    /// Queues `last` behind everything that was taken and takes no frames after it: they go another way from now on.
+    /// Says whether there was a connection to switch.
+    pub fn switch(&self, last: &[u8]) -> bool {
+        let mut state = self.state.lock();
+        let switches = state.refuses_frames().is_none();
+        if switches {
+            state.queue.append(|batch| batch.inline().extend_from_slice(last));
+            state.switched = true;
+        }
+        switches
+    }
+
+    /// Queues what belongs to the connection itself and not to its frames: it goes out also when the outbox is full or
+    /// the frames go another way. Says whether there is a connection.
+    pub fn offer_control(&self, write: impl FnOnce(&mut Batch)) -> bool {
+        let mut state = self.state.lock();
+        let is_open = state.is_open();
+        if is_open {
+            state.queue.append(write);
+        }
+        is_open
+    }
+
+    /// Ends the connection; its reader sees the end.
+    pub fn shut_down(&self) {
+        let socket = self.state.lock().socket.clone();
+        if let Some(socket) = socket {
+            socket.shut_down();
+        }
     }
 
     /// Whether more than half of a limit waits.

@@ -16,25 +16,58 @@ const MAX_WAITING: usize = 64;
 pub struct FrameReader<G: Grammar> {
     assembler: Assembler<G>,
     pool: Pool,
-    /// `Some` once this connection has agreed to receive descriptors.
-    descriptors: Option<Vec<OwnedFd>>,
+    beside: Beside,
+    /// What passes on its way when more than bytes is expected.
+    buffer: Vec<u8>,
 }
+
+/// What is taken of what comes beside the bytes.
+#[derive(Debug)]
+enum Beside {
+    Nothing,
+    Descriptors(Vec<OwnedFd>),
+    Sender(Option<i32>),
+}
+
+/// Bytes that are read at once when more than bytes is expected.
+const BUFFER: usize = 64 << 10;
 
 impl<G: Grammar> FrameReader<G> {
     /// A reader without memory.
     pub fn new(grammar: G, pool: Pool) -> Self {
-        Self { assembler: Assembler::new(grammar), pool, descriptors: None }
+        Self { assembler: Assembler::new(grammar), pool, beside: Beside::Nothing, buffer: Vec::new() }
     }
 
     /// From now on descriptors that arrive are kept for [`take_descriptors`](FrameReader::take_descriptors); before,
     /// the kernel closes them.
     pub fn accept_descriptors(&mut self) {
-        self.descriptors.get_or_insert_default();
+        self.beside = Beside::Descriptors(Vec::new());
+    }
+
+    /// From now on each read says who sent it, see [`Socket::attest_senders`](super::Socket::attest_senders).
+    pub fn attest_senders(&mut self) {
+        self.beside = Beside::Sender(None);
+    }
+
+    /// Nothing but bytes is expected any more.
+    pub fn accept_bytes_alone(&mut self) {
+        (self.beside, self.buffer) = (Beside::Nothing, Vec::new());
     }
 
     /// The descriptors that have arrived, in order.
     pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
-        self.descriptors.as_mut().map(std::mem::take).unwrap_or_default()
+        match &mut self.beside {
+            Beside::Descriptors(descriptors) => std::mem::take(descriptors),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The process that sent the bytes of the last read, if that was asked for.
+    pub fn last_sender(&self) -> Option<i32> {
+        match self.beside {
+            Beside::Sender(sender) => sender,
+            _ => None,
+        }
     }
 
     /// Reads once.
@@ -43,10 +76,17 @@ impl<G: Grammar> FrameReader<G> {
     /// When the connection is gone, or more descriptors have come than any frame needs.
     pub fn read(&mut self, readiness: &mut Readiness<'_>) -> io::Result<Chunk> {
         let room = self.assembler.room(&mut self.pool);
-        match &mut self.descriptors {
-            None => readiness.read(room),
-            Some(descriptors) => {
-                let chunk = readiness.read_with(room, descriptors)?;
+        if !matches!(self.beside, Beside::Nothing) {
+            self.buffer.resize(BUFFER, 0);
+        }
+        match &mut self.beside {
+            Beside::Nothing => readiness.read(room),
+            Beside::Sender(sender) => {
+                *sender = None;
+                readiness.read_attested(room, &mut self.buffer, sender)
+            }
+            Beside::Descriptors(descriptors) => {
+                let chunk = readiness.read_with(room, &mut self.buffer, descriptors)?;
                 if descriptors.len() > MAX_WAITING {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors pile up that no frame needs"));
                 }

@@ -30,6 +30,46 @@ pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<Async
     AsyncFd::with_interest(descriptor, interest)
 }
 
+/// A descriptor that somebody else rings, watched by the runtime; edge-triggered, and never read here.
+#[derive(Debug)]
+pub struct Watch {
+    descriptor: AsyncFd<OwnedFd>,
+}
+
+impl Watch {
+    /// Registers a descriptor.
+    ///
+    /// # Errors
+    /// When it cannot be registered.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        Ok(Self { descriptor: watch(descriptor, Interest::READABLE)? })
+    }
+
+    /// Waits until it was rung since the last call.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn rung(&self) -> io::Result<()> {
+        self.descriptor.readable().await?.clear_ready();
+        Ok(())
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.get_ref().as_fd()
+    }
+}
+
+/// Whether the process of a pidfd has ended.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut descriptors = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    matches!(rustix::event::poll(&mut descriptors, Some(&Timespec::default())), Ok(1..))
+}
+
 /// Who is at the other end, as the kernel attests it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
@@ -233,6 +273,14 @@ impl Socket {
         Some(PeerIdentity { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
     }
 
+    /// From now on the kernel says of what arrives which process sent it.
+    ///
+    /// # Errors
+    /// When this is not a UNIX socket.
+    pub fn attest_senders(&self) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_socket_passcred(&self.descriptor, true)?)
+    }
+
     /// A descriptor of the peer's process. The kernel pins the peer's identity to the socket, so that this is right
     /// at any time, also after the process ended.
     ///
@@ -282,29 +330,63 @@ impl Readiness<'_> {
     }
 
     /// As [`read`](Readiness::read), but accepts the descriptors that came along, and reads again until the system
-    /// says that nothing is left: a message that carries descriptors ends a read early.
+    /// says that nothing is left: a message that carries descriptors ends a read early. The bytes pass through
+    /// `buffer`, at most its length of them.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub fn read_with(&mut self, room: &mut Vec<u8>, descriptors: &mut Vec<OwnedFd>) -> io::Result<Chunk> {
-        let mut bytes = [0; 4096];
-        let spare = (room.capacity() - room.len()).min(bytes.len());
+    pub fn read_with(
+        &mut self,
+        room: &mut Vec<u8>,
+        buffer: &mut [u8],
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> io::Result<Chunk> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        self.receive(room, buffer, &mut space, |part| {
+            if let RecvAncillaryMessage::ScmRights(received) = part {
+                descriptors.extend(received);
+            }
+        })
+    }
+
+    /// As [`read_with`](Readiness::read_with), but takes no descriptor and tells which process sent the bytes, as the
+    /// kernel attests it (after [`Socket::attest_senders`]).
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn read_attested(
+        &mut self,
+        room: &mut Vec<u8>,
+        buffer: &mut [u8],
+        sender: &mut Option<i32>,
+    ) -> io::Result<Chunk> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        self.receive(room, buffer, &mut space, |part| {
+            if let RecvAncillaryMessage::ScmCredentials(credentials) = part {
+                *sender = Some(credentials.pid.as_raw_nonzero().get());
+            }
+        })
+    }
+
+    fn receive(
+        &mut self,
+        room: &mut Vec<u8>,
+        buffer: &mut [u8],
+        space: &mut [MaybeUninit<u8>],
+        mut take: impl FnMut(RecvAncillaryMessage<'_>),
+    ) -> io::Result<Chunk> {
+        let spare = (room.capacity() - room.len()).min(buffer.len());
         loop {
-            let mut control = RecvAncillaryBuffer::new(&mut space);
-            let mut slices = [IoSliceMut::new(&mut bytes[..spare])];
+            let mut control = RecvAncillaryBuffer::new(space);
+            let mut slices = [IoSliceMut::new(&mut buffer[..spare])];
             let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
             match rustix::net::recvmsg(self.socket, &mut slices, &mut control, flags) {
                 Ok(message) => {
-                    for part in control.drain() {
-                        if let RecvAncillaryMessage::ScmRights(received) = part {
-                            descriptors.extend(received);
-                        }
-                    }
+                    control.drain().for_each(&mut take);
                     if message.bytes == 0 {
                         return Ok(Chunk::End);
                     }
-                    room.extend_from_slice(&bytes[..message.bytes]);
+                    room.extend_from_slice(&buffer[..message.bytes]);
                     return Ok(Chunk::Full(message.bytes));
                 }
                 Err(error) => {

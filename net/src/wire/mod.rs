@@ -13,6 +13,7 @@ mod header;
 mod limits;
 mod operation;
 pub mod rpc;
+mod tag;
 mod violation;
 
 pub use assembler::{Assembler, BodyMemory, Event, Grammar, Parsed, Received, ReceivedPayload};
@@ -23,6 +24,7 @@ pub use handshake::{BrokerHandshake, BrokerStep, ClientHandshake, ClientStep, Re
 pub use header::{BrokerHeader, ClientHeader};
 pub use limits::{Limits, NameFault, PathFault};
 pub use operation::{FrameKind, Operation, QoS};
+pub use tag::{BrokerTag, ClientTag};
 pub use violation::Violation;
 
 /// The first byte either side sends.

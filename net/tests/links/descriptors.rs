@@ -37,7 +37,7 @@ async fn read_with_descriptors(socket: &Socket, count: usize, bite: usize) -> (V
         while bytes.len() < count {
             let mut descriptors = Vec::new();
             let mut room = Vec::with_capacity(bite.min(count - bytes.len()));
-            let chunk = readiness.read_with(&mut room, &mut descriptors).expect("the connection holds");
+            let chunk = readiness.read_with(&mut room, &mut [0; 4096], &mut descriptors).expect("the connection holds");
             bytes.append(&mut room);
             arrived.extend(descriptors.into_iter().map(|descriptor| (bytes.len(), mark_of(descriptor))));
             match chunk {

@@ -158,7 +158,7 @@ fn offer_from_thread(outbox: &Arc<Outbox>, thread: u32, count: u32) {
                     outbox.flush();
                     std::thread::yield_now();
                 }
-                Err(Refused::Closed) => panic!("there is a connection"),
+                Err(Refused::Closed | Refused::Switched) => panic!("there is a connection"),
             }
         }
         if random.below(5) == 0 {

@@ -39,7 +39,7 @@ pub(crate) fn play_forker() {
     let mut loan = arenas.loan(100).expect("room");
     loan.fill(8);
     let other_loan = arenas.loan(100).expect("room");
-    let sample = Sample::new(payloads, (0, 100), (3, 1), Arc::clone(&returns)).expect("within the segment");
+    let sample = Sample::new(payloads, (0, 100), (3, 1), returns.clone()).expect("within the segment");
     let places = mappings(NAME);
     assert_eq!(places.len(), 4);
     assert!(!is_forked_child());

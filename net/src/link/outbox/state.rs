@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::Refused;
 use crate::link::Socket;
 use crate::link::batch::{Batch, Writing};
 
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) broken: bool,
     /// The peer was told that nothing more will come.
     pub(super) finished: bool,
+    /// Frames go another way; what is offered beside that way still goes out.
+    pub(super) switched: bool,
     pub(super) token: Option<u64>,
     pub(super) taken_frames: u64,
     pub(super) taken_bytes: u64,
@@ -57,6 +60,15 @@ impl State {
 
     pub(super) fn is_open(&self) -> bool {
         self.socket.is_some() && !self.broken && !self.finished
+    }
+
+    /// Why a frame is not taken, limits aside.
+    pub(super) fn refuses_frames(&self) -> Option<Refused> {
+        match self {
+            _ if !self.is_open() => Some(Refused::Closed),
+            Self { switched: true, .. } => Some(Refused::Switched),
+            _ => None,
+        }
     }
 
     pub(super) fn is_attached_to(&self, socket: &Arc<Socket>) -> bool {

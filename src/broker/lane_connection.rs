@@ -1,0 +1,103 @@
+//! A client's connection after its switch to the lane.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use busway_net::link::Socket;
+
+use super::connection::{Connection, End, Never, REALTIME_FRAMES};
+use super::negotiation::Switched;
+use super::router::Request;
+use crate::lane::{DownLane, Intake, LaneFrame};
+
+/// Frames after which a connection lets others have their turn: more than fit into a ring, so that one turn reads all
+/// that a client which has gone has left.
+const TURN_FRAMES: usize = 4096;
+
+impl Connection {
+    /// Serves a client by its lane until the connection ends. The socket tells of the end, and carries pings.
+    pub(super) async fn run_lane(&mut self, socket: &Socket, switched: Switched) -> Result<Never, End> {
+        let (lane, mut intake, bell) = switched;
+        tracing::info!(client = %self.source.peer.name, transport = "lane", "on the lane");
+        let mut ended = None;
+        loop {
+            lane.pump()?;
+            let is_held = ended.is_none() && lane.is_half_full();
+            self.hold_lane(is_held);
+            let more = !is_held && self.route_lane(&lane, &mut intake)?;
+            if let Some(end) = ended {
+                lane.pump()?;
+                return Err(end);
+            }
+            if more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if !is_held && !intake.arm()? {
+                continue;
+            }
+            // A bell that rings without end must not keep others from running.
+            tokio::task::coop::consume_budget().await;
+            tokio::select! {
+                rung = bell.rung() => rung?,
+                readiness = socket.readable() => {
+                    // What is in the ring was sent before the end, and is routed before it.
+                    ended = match self.read_all(&mut readiness?).await {
+                        Ok(()) => None,
+                        Err(end @ (End::Closed | End::Io(_))) => Some(end),
+                        Err(end) => return Err(end),
+                    };
+                    self.reader.release();
+                }
+            }
+        }
+    }
+
+    /// A client that floods itself is not read from until it has taken half of what waits for it.
+    fn hold_lane(&self, is_held: bool) {
+        let activity = &self.source.peer.activity;
+        if activity.held.swap(is_held, Ordering::Relaxed) && !is_held {
+            activity.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Routes what is in the ring, as one batch; says whether there may be more.
+    fn route_lane(&mut self, lane: &Arc<DownLane>, intake: &mut Intake) -> Result<bool, End> {
+        let (mut frames, mut bytes) = (0, 0);
+        let mut is_realtime = false;
+        let outcome = loop {
+            if frames == TURN_FRAMES {
+                break Ok(true);
+            }
+            let frame = match intake.next_frame(&self.shared.router.pool) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Ok(false),
+                Err(violation) => break Err(violation.into()),
+            };
+            let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
+            frames += 1;
+            bytes += (address.len() + receiver.len() + content.len()) as u64;
+            is_realtime |= qos.is_realtime();
+            let request = Request { op_id, operation, qos, address, receiver };
+            if let Err(violation) = self.shared.router.route(&mut self.source, request, content, &mut self.touched) {
+                break Err(violation.into());
+            }
+            if is_realtime && frames % REALTIME_FRAMES == 0 {
+                is_realtime = false;
+                self.touched.flush();
+            }
+            if frames % self.shared.look_interval == 0 && lane.is_half_full() {
+                break Ok(true);
+            }
+        };
+        if frames > 0 {
+            intake.release();
+            let peer = &self.source.peer;
+            peer.received.add(frames as u64, bytes);
+            peer.activity.heard.store(true, Ordering::Relaxed);
+            peer.activity.amid.store(intake.is_amid(), Ordering::Relaxed);
+            self.shared.router.finish(&mut self.touched);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,161 @@
+//! How a client of a UNIX socket comes to its lane.
+
+#[cfg(feature = "shm")]
+pub(super) use with_lane::{Negotiation, Switched};
+#[cfg(not(feature = "shm"))]
+pub(super) use without_lane::Negotiation;
+
+#[cfg(feature = "shm")]
+mod with_lane {
+    use std::sync::Arc;
+
+    use busway_net::link::{Origin, Outbox, PeerIdentity, Socket, Watch};
+    use busway_net::wire::{BrokerTag, ClientHeader, ClientTag};
+
+    use crate::broker::Shared;
+    use crate::broker::connection::Reader;
+    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, Sink, SocketSink};
+
+    /// How far the negotiation of a lane has come.
+    pub(in crate::broker) struct Negotiation {
+        sink: Option<Arc<LocalSink>>,
+        identity: Option<PeerIdentity>,
+        receiver: u64,
+        socket: Option<Arc<Socket>>,
+        offer: Option<Offer>,
+        /// A client may ask once.
+        has_asked: bool,
+        switched: Option<Switched>,
+        is_switched: bool,
+    }
+
+    /// A lane that is in use from now on.
+    pub(in crate::broker) type Switched = (Arc<DownLane>, Intake, Watch);
+
+    impl Negotiation {
+        /// The sink of a client, and what it may become.
+        pub(in crate::broker) fn new(
+            shared: &Shared,
+            (origin, socket): (Origin, &Arc<Socket>),
+            outbox: &Arc<Outbox>,
+            receiver: u64,
+        ) -> (Box<dyn Sink>, Self) {
+            let (outbox, host) = (Arc::clone(outbox), Arc::clone(&shared.lane_host));
+            let (sink, identity, socket): (Box<dyn Sink>, _, _) = match origin {
+                Origin::Tcp(_) => (Box::new(SocketSink { outbox, receiver }), None, None),
+                Origin::Unix(identity) => {
+                    let sink = Arc::new(LocalSink::new(outbox, host, receiver));
+                    (Box::new(Arc::clone(&sink)), Some((sink, identity)), Some(Arc::clone(socket)))
+                }
+            };
+            let (sink_of_lane, identity) = identity.unzip();
+            let negotiation = Self {
+                sink: sink_of_lane,
+                identity: identity.flatten(),
+                receiver,
+                socket,
+                offer: None,
+                has_asked: false,
+                switched: None,
+                is_switched: false,
+            };
+            (sink, negotiation)
+        }
+
+        /// What the client says in a ping.
+        pub(in crate::broker) fn hear(
+            &mut self,
+            raw: [u8; ClientHeader::SIZE],
+            shared: &Shared,
+            outbox: &Arc<Outbox>,
+            reader: &mut Reader,
+        ) {
+            let (Some(tag), Some(sink), Some(socket)) = (ClientTag::parse(&raw), &self.sink, &self.socket) else {
+                return;
+            };
+            let outcome = match tag {
+                ClientTag::Request { .. } if self.has_asked => return,
+                ClientTag::Request { version, .. } => {
+                    self.has_asked = true;
+                    let with = (version, outbox, &shared.router.limits);
+                    shared.lane_host.offer(socket, self.identity, with).map(|offer| {
+                        // Its answer has to come from the process that connected.
+                        reader.attest_senders();
+                        self.offer = Some(offer);
+                        sink.set_off(LaneOff::Negotiating);
+                    })
+                }
+                ClientTag::Failed => match self.offer.take() {
+                    None => return,
+                    Some(_) => Err(LaneOff::ClientFailed),
+                },
+                ClientTag::Ready => {
+                    let Some(offer) = self.offer.take() else { return };
+                    let sender = reader.last_sender();
+                    let with = (outbox, shared.router.limits, shared.outbox_limits, self.receiver);
+                    offer.accept(&shared.lane_host, sender, with).map(|accepted| {
+                        self.switched = sink.switch(accepted);
+                        self.is_switched = true;
+                        reader.accept_bytes_alone();
+                    })
+                }
+            };
+            if let Err(reason) = outcome {
+                sink.set_off(reason);
+                reader.accept_bytes_alone();
+                outbox.offer_control(|batch| {
+                    batch.inline().extend_from_slice(&BrokerTag::Refusal(reason as u8).encode());
+                });
+                outbox.flush();
+            }
+        }
+
+        /// The lane, when the client has just switched to it.
+        pub(in crate::broker) fn switched(&mut self) -> Option<Switched> {
+            self.switched.take()
+        }
+
+        /// Whether the client's frames come by the lane.
+        pub(in crate::broker) fn is_switched(&self) -> bool {
+            self.is_switched
+        }
+    }
+}
+
+#[cfg(not(feature = "shm"))]
+mod without_lane {
+    use std::sync::Arc;
+
+    use busway_net::link::{Origin, Outbox, Socket};
+    use busway_net::wire::ClientHeader;
+
+    use crate::broker::Shared;
+    use crate::broker::connection::Reader;
+    use crate::lane::{Sink, SocketSink};
+
+    /// Nothing: this build has no lane.
+    pub(in crate::broker) struct Negotiation;
+
+    impl Negotiation {
+        /// The sink of a client.
+        pub(in crate::broker) fn new(
+            _shared: &Shared,
+            _from: (Origin, &Arc<Socket>),
+            outbox: &Arc<Outbox>,
+            receiver: u64,
+        ) -> (Box<dyn Sink>, Self) {
+            (Box::new(SocketSink { outbox: Arc::clone(outbox), receiver }), Self)
+        }
+
+        /// A ping is a ping.
+        #[expect(clippy::unused_self, reason = "the same as with a lane")]
+        pub(in crate::broker) fn hear(
+            &mut self,
+            _raw: [u8; ClientHeader::SIZE],
+            _shared: &Shared,
+            _outbox: &Arc<Outbox>,
+            _reader: &mut Reader,
+        ) {
+        }
+    }
+}

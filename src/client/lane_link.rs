@@ -1,0 +1,284 @@
+//! A client's lane beside its socket: how it comes about, and what goes by it.
+
+use std::future::pending;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use busway_net::link::{Endpoint, Refused, Socket, Watch};
+use busway_net::wire::ClientTag;
+use busway_shm::DownWaiter;
+use parking_lot::RwLock;
+
+use super::error::SendError;
+use super::operation::{Confirmation, Filters, Operation};
+use super::receiver::{LaneNews, Receiver};
+use super::remote::Remote;
+use crate::lane::{DownIntake, LaneOff, Offered, TakenOver, UpLane};
+
+/// The version of the lane that this client asks for.
+const LANE_VERSION: u8 = 1;
+/// Who waits for room in the ring for longer than this uses the queue: the broker does not read.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// The lane of a connection, if it has one.
+#[derive(Default)]
+pub(super) struct LaneLink {
+    lane: RwLock<Option<Arc<UpLane>>>,
+    /// Frames go by the lane.
+    is_on: AtomicBool,
+    /// Frames come by it, too.
+    is_switched: AtomicBool,
+    reason: AtomicU8,
+}
+
+/// What the connection's task has of a lane.
+struct Side {
+    lane: Arc<UpLane>,
+    intake: DownIntake,
+    bell: Watch,
+    is_switched: bool,
+    /// The broker's end of the bell is closed; the socket tells of the rest.
+    is_mute: bool,
+}
+
+impl LaneLink {
+    /// The lane by which frames go, if they do.
+    pub(super) fn current(&self) -> Option<Arc<UpLane>> {
+        if self.is_on.load(Ordering::Acquire) { self.lane.read().clone() } else { None }
+    }
+
+    /// Why there is none; `None` when there is one.
+    pub(super) fn off_reason(&self) -> Option<LaneOff> {
+        let is_on = self.is_switched.load(Ordering::Acquire);
+        (!is_on).then(|| LaneOff::from_number(self.reason.load(Ordering::Relaxed)))
+    }
+
+    fn set_off(&self, reason: LaneOff) {
+        self.reason.store(reason as u8, Ordering::Relaxed);
+    }
+
+    /// The connection is gone.
+    pub(super) fn lose(&self) {
+        self.is_on.store(false, Ordering::Release);
+        self.is_switched.store(false, Ordering::Release);
+        let lane = self.lane.write().take();
+        if let Some(lane) = lane {
+            lane.close();
+        }
+    }
+}
+
+impl std::fmt::Debug for LaneLink {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "LaneLink({:?})", self.off_reason())
+    }
+}
+
+/// Sending.
+impl Remote {
+    /// Sends by the lane; `None` when there is none.
+    pub(super) fn poll_send_by_lane(
+        &self,
+        context: &mut Context<'_>,
+        operation: &mut Operation<'_>,
+    ) -> Option<Poll<Result<Confirmation, SendError>>> {
+        let lane = self.lane.current()?;
+        let mut answer = None;
+        let qos = operation.qos;
+        let offered = lane.poll_send(
+            context,
+            (operation.operation, qos),
+            (operation.address, operation.receiver),
+            (&mut operation.content, &self.pool),
+            || self.op_id(qos, &mut answer),
+        );
+        Some(self.sent_by_lane(offered, answer.map(Confirmation::coming)))
+    }
+
+    /// Changes filters by the lane; `None` when there is none.
+    pub(super) fn poll_change_by_lane(
+        &self,
+        context: &mut Context<'_>,
+        filters: &mut Filters<'_>,
+    ) -> Option<Poll<Result<Confirmation, SendError>>> {
+        let lane = self.lane.current()?;
+        let mut answer = None;
+        let list = filters.filters.join("\0");
+        let kind = (filters.operation, filters.qos);
+        let offered = lane.poll_change(context, kind, list.as_bytes(), || {
+            self.remember(filters);
+            self.op_id(filters.qos, &mut answer)
+        });
+        Some(self.sent_by_lane(offered, answer.map(Confirmation::coming)))
+    }
+
+    fn sent_by_lane(
+        &self,
+        offered: Poll<Result<Offered, Refused>>,
+        confirmation: Option<Confirmation>,
+    ) -> Poll<Result<Confirmation, SendError>> {
+        match offered {
+            Poll::Pending => {
+                // Somebody has to see to it that this does not last.
+                self.queued.notify_one();
+                Poll::Pending
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Disconnected)),
+            Poll::Ready(Ok(offered)) => {
+                if offered == Offered::Awaited {
+                    self.queued.notify_one();
+                }
+                Poll::Ready(Ok(confirmation.unwrap_or_else(|| Confirmation::known(Ok(())))))
+            }
+        }
+    }
+}
+
+/// Receiving.
+impl Remote {
+    /// Hands on what arrives, over the socket and by the lane, until the connection ends; says why it did.
+    pub(super) async fn receive_all(&self, socket: &Socket, receiver: &mut Receiver) -> String {
+        let mut asked = self.ask_for_lane(receiver);
+        let mut side = None;
+        loop {
+            if let Err(reason) = self.turn(socket, receiver, &mut side).await {
+                return reason;
+            }
+            for news in std::mem::take(&mut receiver.news) {
+                if let Err(reason) = self.heed(news, receiver, &mut side) {
+                    return reason;
+                }
+            }
+            if side.is_some() {
+                asked = None;
+            } else if asked.is_some_and(|since| since.elapsed() > self.options.timeout) {
+                // Who is silent for so long knows nothing of lanes.
+                asked = None;
+                receiver.expect_no_lane();
+            }
+        }
+    }
+
+    /// Asks the broker for a lane, if there can be one; says when.
+    fn ask_for_lane(&self, receiver: &mut Receiver) -> Option<Instant> {
+        if !self.options.shm || !matches!(self.options.endpoint, Endpoint::Unix(_)) {
+            self.lane.set_off(LaneOff::NotAsked);
+            return None;
+        }
+        self.lane.set_off(LaneOff::Negotiating);
+        receiver.expect_lane();
+        let request = ClientTag::Request { version: LANE_VERSION, features: 0 }.encode();
+        self.outbox.offer_control(|batch| batch.inline().extend_from_slice(&request));
+        self.outbox.flush();
+        Some(Instant::now())
+    }
+
+    /// What the lane has brought, and then whatever comes first: the broker's bell or the socket.
+    async fn turn(&self, socket: &Socket, receiver: &mut Receiver, side: &mut Option<Side>) -> Result<(), String> {
+        let Some(side) = side else { return self.receive_some(socket, receiver).await };
+        let broken = |violation| format!("the broker broke the rules of the lane: {violation}");
+        side.lane.pump().map_err(broken)?;
+        if side.is_switched {
+            if self.hand_on_lane(receiver, &mut side.intake)? {
+                tokio::task::yield_now().await;
+                return Ok(());
+            }
+            if !side.intake.arm().map_err(broken)? {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            rung = side.bell.rung(), if !side.is_mute => {
+                rung.map_err(|error| error.to_string())?;
+                side.is_mute = !DownWaiter::hush(&side.bell);
+                // A bell that rings without end must not keep others from running.
+                tokio::task::coop::consume_budget().await;
+                Ok(())
+            }
+            received = self.receive_some(socket, receiver) => {
+                if received.is_err() && side.is_switched {
+                    // What the broker has sent before it went is there to be read.
+                    while self.hand_on_lane(receiver, &mut side.intake)? {}
+                }
+                received
+            }
+        }
+    }
+
+    /// Hands on what has come by the lane; says whether there may be more.
+    fn hand_on_lane(&self, receiver: &mut Receiver, intake: &mut DownIntake) -> Result<bool, String> {
+        let decoded = receiver.decode_lane(intake);
+        self.deliver(receiver);
+        decoded.map_err(|fault| format!("the broker broke the rules of the lane: {fault}"))
+    }
+
+    fn heed(&self, news: LaneNews, receiver: &mut Receiver, side: &mut Option<Side>) -> Result<(), String> {
+        match news {
+            LaneNews::Offer(descriptors) if side.is_none() => match self.take_over(descriptors) {
+                Ok(taken) => *side = Some(taken),
+                Err(error) => {
+                    tracing::info!(client = %self.name, "no lane, everything goes over the socket: {error}");
+                    self.lane.set_off(LaneOff::ClientFailed);
+                    receiver.expect_no_lane();
+                    self.outbox.offer_control(|batch| {
+                        batch.inline().extend_from_slice(&ClientTag::Failed.encode());
+                    });
+                    self.outbox.flush();
+                }
+            },
+            LaneNews::Refusal(reason) if side.is_none() => {
+                tracing::info!(client = %self.name, "no lane, everything goes over the socket: {reason}");
+                self.lane.set_off(reason);
+                receiver.expect_no_lane();
+            }
+            LaneNews::Switch if side.as_ref().is_some_and(|side| !side.is_switched) => {
+                if let Some(side) = side {
+                    side.is_switched = true;
+                    self.lane.is_switched.store(true, Ordering::Release);
+                    tracing::debug!(client = %self.name, transport = "lane", "on the lane");
+                }
+            }
+            LaneNews::Segment(frame, descriptor) => {
+                if let Some(side) = side {
+                    let lane = Arc::clone(&side.lane);
+                    // Allocating and mapping takes milliseconds for large segments.
+                    self.runtime.spawn_blocking(move || lane.map(frame, descriptor));
+                }
+            }
+            // Sent READY and refused after that: frames are on their way by a lane that does not exist.
+            LaneNews::Refusal(reason) => return Err(format!("the broker took the lane back: {reason}")),
+            LaneNews::Offer(_) | LaneNews::Switch => {
+                return Err("the broker offered a lane twice, or switched to none".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a lane over and moves to it: the answer is the last that goes over the socket.
+    fn take_over(&self, descriptors: Vec<OwnedFd>) -> std::io::Result<Side> {
+        let with = (self.options.outbox, &self.options.limits, self.options.shm_trust);
+        let TakenOver { lane, intake, bell } = UpLane::take_over(descriptors, &self.outbox, with)?;
+        let bell = Watch::new(bell)?;
+        *self.lane.lane.write() = Some(Arc::clone(&lane));
+        self.outbox.switch(&ClientTag::Ready.encode());
+        self.lane.is_on.store(true, Ordering::Release);
+        self.outbox.flush();
+        Ok(Side { lane, intake, bell, is_switched: false, is_mute: false })
+    }
+}
+
+impl Remote {
+    /// Ends when somebody has waited for room in the ring for a while, and may use the queue from then on.
+    pub(super) async fn end_patience(&self) {
+        match self.lane.current() {
+            Some(lane) if lane.has_waiting() => {
+                tokio::time::sleep(PATIENCE).await;
+                lane.spill();
+            }
+            _ => pending::<()>().await,
+        }
+    }
+}

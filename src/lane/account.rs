@@ -1,0 +1,321 @@
+//! Whose memory is held by whom.
+//!
+//! A payload that lies in its sender's arena is one [`Incoming`], shared by everybody it goes to. Whoever keeps it,
+//! leased by a client, queued before a socket or in a backlog, or read in this process, holds a [`Pin`]. Pins are
+//! counted by sender and receiver, so that who hoards payloads gets copies from then on and its senders go on.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use busway_shm::{Generations, GiveBack, OwnSegment, PeerSegment, Returns, Sample, Violation};
+use parking_lot::Mutex;
+
+use super::budget::Spent;
+
+/// A receiver may always hold this many payloads of a sender.
+const ALWAYS: usize = 4;
+/// One receiver may hold a quarter of a sender's slots and bytes ...
+const ONE_SHARE: usize = 4;
+/// ... and all together half of them.
+const ALL_SHARE: usize = 2;
+
+/// An arena of a client, as the broker has mapped it.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u32,
+    pub(super) map: Arc<PeerSegment>,
+    /// For those who are to read it.
+    pub(super) descriptor: OwnedFd,
+    pub(super) owner: u32,
+    pub(super) _spent: Spent,
+}
+
+/// A client as a sender of payloads.
+pub(super) struct Account {
+    returns: Returns<Arc<OwnSegment>>,
+    generations: Mutex<Generations>,
+    held: Mutex<Held>,
+    slots: usize,
+    bytes: usize,
+    pub(super) user: u32,
+}
+
+/// Payloads of one sender that are held.
+#[derive(Debug, Default)]
+struct Held {
+    receivers: HashMap<u64, Amount, foldhash::fast::RandomState>,
+    /// Each payload once, however many hold it.
+    all: Amount,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amount {
+    slots: usize,
+    bytes: usize,
+}
+
+/// A payload that lies in its sender's arena. Dropping the last share of it gives it back.
+pub(crate) struct Incoming {
+    sample: Sample,
+    segment: Arc<Segment>,
+    account: Arc<Account>,
+    pins: AtomicU32,
+}
+
+/// A payload that a receiver holds.
+pub(crate) struct Pin {
+    payload: Arc<Incoming>,
+    receiver: u64,
+}
+
+impl Account {
+    /// A client with this many slots and bytes.
+    pub(super) fn new(returns: Returns<Arc<OwnSegment>>, (slots, bytes): (u32, usize), user: u32) -> Arc<Self> {
+        Arc::new(Self {
+            returns,
+            generations: Mutex::new(Generations::new(slots)),
+            held: Mutex::default(),
+            slots: slots as usize,
+            bytes,
+            user,
+        })
+    }
+
+    /// A payload as its sender's descriptor says it.
+    ///
+    /// # Errors
+    /// When the slot is not free or the range is not within the segment.
+    pub(super) fn receive(
+        self: &Arc<Self>,
+        segment: &Arc<Segment>,
+        range: (u64, u32),
+        slot: (u32, u32),
+    ) -> Result<Arc<Incoming>, Violation> {
+        self.generations.lock().begin(slot.0, slot.1)?;
+        let sample = Sample::new(Arc::clone(&segment.map), range, slot, Arc::clone(self) as Arc<dyn GiveBack>)?;
+        Ok(Arc::new(Incoming {
+            sample,
+            segment: Arc::clone(segment),
+            account: Arc::clone(self),
+            pins: AtomicU32::new(0),
+        }))
+    }
+
+    /// Whether nobody holds anything of it.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        let held = self.held.lock();
+        held.receivers.is_empty() && held.all == Amount::default()
+    }
+}
+
+impl GiveBack for Account {
+    fn give_back(&self, slot: u32, generation: u32) {
+        // First, so that the sender never uses a slot that still counts as out.
+        self.generations.lock().end(slot);
+        self.returns.push(slot, generation);
+    }
+}
+
+impl Incoming {
+    pub(crate) fn len(&self) -> usize {
+        self.sample.len()
+    }
+
+    pub(super) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(super) fn offset(&self) -> usize {
+        self.sample.offset()
+    }
+
+    /// The user whose process wrote it.
+    pub(super) fn user(&self) -> u32 {
+        self.account.user
+    }
+
+    /// Copies a part of it; `position` is a multiple of 8.
+    pub(super) fn copy(&self, position: usize, bytes: &mut [u8]) {
+        self.sample.copy_to(position, bytes);
+    }
+
+    /// Appends all of it.
+    pub(crate) fn copy_all(&self, bytes: &mut Vec<u8>) {
+        let before = bytes.len();
+        bytes.resize(before + self.len(), 0);
+        self.sample.copy_to(0, &mut bytes[before..]);
+    }
+
+    /// Holds it for a receiver, or says that the receiver, or all together, hold too much of this sender.
+    pub(crate) fn pin(self: &Arc<Self>, receiver: u64) -> Option<Pin> {
+        let account = &*self.account;
+        let mut held = account.held.lock();
+        let one = held.receivers.get(&receiver).copied().unwrap_or_default();
+        let more = one.plus(self.len());
+        let all = held.all.plus(self.len());
+        let is_first = self.pins.load(Ordering::Relaxed) == 0;
+        let is_much = more.exceeds(account, ONE_SHARE) || (is_first && all.exceeds(account, ALL_SHARE));
+        if one.slots >= ALWAYS && is_much {
+            return None;
+        }
+        held.receivers.insert(receiver, more);
+        if is_first {
+            held.all = all;
+        }
+        self.pins.fetch_add(1, Ordering::Relaxed);
+        Some(Pin { payload: Arc::clone(self), receiver })
+    }
+}
+
+impl Pin {
+    pub(crate) fn payload(&self) -> &Arc<Incoming> {
+        &self.payload
+    }
+
+    /// The bytes in place: for receivers in this process that trust the sender.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.payload.sample.as_slice()
+    }
+
+    /// See [`Sample::send`].
+    pub(crate) fn send(
+        &self,
+        socket: std::os::fd::BorrowedFd<'_>,
+        heads: &[std::io::IoSlice<'_>],
+        position: usize,
+    ) -> std::io::Result<usize> {
+        self.payload.sample.send(socket, heads, position)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let length = self.payload.len();
+        let mut held = self.payload.account.held.lock();
+        if let Some(one) = held.receivers.get_mut(&self.receiver) {
+            *one = one.minus(length);
+            if *one == Amount::default() {
+                held.receivers.remove(&self.receiver);
+            }
+        }
+        // Under the lock, so that the count and the sum agree.
+        if self.payload.pins.fetch_sub(1, Ordering::Relaxed) == 1 {
+            held.all = held.all.minus(length);
+        }
+    }
+}
+
+impl Amount {
+    fn plus(self, bytes: usize) -> Self {
+        Self { slots: self.slots + 1, bytes: self.bytes + bytes }
+    }
+
+    fn minus(self, bytes: usize) -> Self {
+        Self { slots: self.slots.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
+    }
+
+    fn exceeds(self, account: &Account, share: usize) -> bool {
+        self.slots > account.slots / share || self.bytes > account.bytes / share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_shm::layout::ControlLayout;
+    use busway_shm::{OwnMemory, ReturnReader};
+
+    use super::*;
+    use crate::lane::budget::{Budget, Cost};
+
+    const SLOTS: u32 = 64;
+    const BYTES: u32 = 64 << 10;
+
+    struct Sender {
+        account: Arc<Account>,
+        segment: Arc<Segment>,
+        returned: ReturnReader<PeerSegment>,
+        next_slot: u32,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            let layout = ControlLayout { ring: ControlLayout::MIN_RING, slots: SLOTS as usize };
+            let (own, peer) = OwnSegment::on_heap(layout.total());
+            let (arena, map) = OwnSegment::on_heap(BYTES as usize);
+            arena.write(0, b"in place");
+            let cost = Cost { descriptors: 1, mappings: 1, bytes: 1 };
+            let segment = Segment {
+                number: 1,
+                map: Arc::new(map),
+                descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+                owner: 0,
+                _spent: Budget::new(Cost { descriptors: 4, mappings: 4, bytes: 4 }).spend(0, cost).unwrap(),
+            };
+            Self {
+                account: Account::new(Returns::new(Arc::new(own), layout), (SLOTS, BYTES as usize), 0),
+                segment: Arc::new(segment),
+                returned: ReturnReader::new(peer, layout),
+                next_slot: 0,
+            }
+        }
+
+        fn send(&mut self, length: u32) -> Arc<Incoming> {
+            let slot = self.next_slot;
+            self.next_slot += 1;
+            self.account.receive(&self.segment, (0, length), (slot, 1)).unwrap()
+        }
+    }
+
+    #[test]
+    fn one_receiver_holds_a_quarter_of_the_slots_and_all_hold_half() {
+        let mut sender = Sender::new();
+        let payloads: Vec<_> = (0..SLOTS).map(|_| sender.send(8)).collect();
+        let mut pins = Vec::new();
+        for receiver in 0..4 {
+            // Payloads of its own.
+            let own = payloads.iter().skip(receiver * 16).take(17);
+            pins.push(own.filter_map(|payload| payload.pin(receiver as u64)).collect::<Vec<_>>());
+        }
+        let counts: Vec<_> = pins.iter().map(Vec::len).collect();
+        assert_eq!(counts, [16, 16, ALWAYS, ALWAYS]);
+        // What is held already costs no more of the whole, whoever else holds it.
+        let others: Vec<_> = payloads.iter().take(17).filter_map(|payload| payload.pin(9)).collect();
+        assert_eq!(others.len(), 16);
+        drop((pins, others));
+        assert!(sender.account.is_clear());
+        drop(payloads);
+        let mut returned = 0;
+        while sender.returned.next_returned().unwrap().is_some() {
+            returned += 1;
+        }
+        assert_eq!(returned, SLOTS);
+    }
+
+    #[test]
+    fn bytes_count_as_well_as_slots_and_four_may_always_be_held() {
+        let mut sender = Sender::new();
+        let payloads: Vec<_> = (0..6).map(|_| sender.send(BYTES / 8)).collect();
+        let pins: Vec<_> = payloads.iter().filter_map(|payload| payload.pin(1)).collect();
+        assert_eq!(pins.len(), ALWAYS);
+        drop(pins);
+        assert!(sender.account.is_clear());
+    }
+
+    #[test]
+    fn a_slot_that_is_out_is_not_used_again_and_a_range_lies_in_its_segment() {
+        let mut sender = Sender::new();
+        let payload = sender.send(8);
+        let account = Arc::clone(&sender.account);
+        let again = |slot, range| account.receive(&sender.segment, range, slot).map(|_| ());
+        assert_eq!(again((0, 2), (0, 8)), Err(Violation::Slot));
+        drop(payload);
+        assert_eq!(again((0, 2), (0, 8)), Ok(()));
+        assert_eq!(again((1, 1), (u64::from(BYTES), 1)), Err(Violation::Range));
+        assert_eq!(again((2, 1), (8, 8)), Err(Violation::Range));
+        assert_eq!(again((3, 1), (u64::MAX - 63, 64)), Err(Violation::Range));
+        assert_eq!(again((SLOTS, 1), (0, 8)), Err(Violation::Slot));
+    }
+}

@@ -1,0 +1,341 @@
+//! The broker's end of a lane, as a sink of frames.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use busway_net::link::{Body as SocketBody, Level, Outbox, OutboxLimits, Refused, Touch};
+use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
+use busway_shm::layout::{flag, operation};
+use busway_shm::{Descriptor, DownBell, Parts, PeerSegment, ReturnReader, Slots, Violation};
+use bytes::Bytes;
+
+use super::account::{Incoming, Pin, Segment};
+use super::backlog::Large;
+use super::control_frame::SegmentFrame;
+use super::options::ShmTrust;
+use super::queue::{Item, LaneProducer, LaneQueue, Load, Place, Placing};
+use super::{COPY_MAX, Outgoing, Routed};
+
+/// Segments that one client may have mapped for reading at once.
+const MAX_INTRODUCED: usize = 1024;
+/// Returned leases that are taken back in one go.
+const RETURNS_AT_ONCE: usize = 256;
+/// How often that is done when somebody tidies up.
+const TIDY_ROUNDS: usize = 4;
+
+/// What the broker sends to one client.
+pub(crate) struct DownLane {
+    queue: LaneQueue<Leases, DownBell>,
+    receiver: u64,
+    counters: Arc<Counters>,
+}
+
+/// Payloads that went to a client, by how.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) in_place: AtomicU64,
+    pub(crate) copied: AtomicU64,
+}
+
+/// What a client holds, and which segments it has mapped.
+pub(super) struct Leases {
+    slots: Slots<Pin>,
+    returned: ReturnReader<Arc<PeerSegment>>,
+    introductions: HashMap<u32, Introduction>,
+    /// Segments to be introduced, one after the other.
+    wanted: VecDeque<Arc<Segment>>,
+    awaits_answer: bool,
+    user: u32,
+    trust: ShmTrust,
+    outbox: Arc<Outbox>,
+    counters: Arc<Counters>,
+}
+
+struct Introduction {
+    segment: std::sync::Weak<Segment>,
+    state: IntroductionState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IntroductionState {
+    Waiting,
+    Sent,
+    Mapped,
+    Failed,
+}
+
+impl DownLane {
+    pub(super) fn new(
+        producer: LaneProducer,
+        returned: ReturnReader<Arc<PeerSegment>>,
+        leases: u32,
+        bell: DownBell,
+        outbox: &Arc<Outbox>,
+        (limits, user, trust, receiver): (OutboxLimits, u32, ShmTrust, u64),
+    ) -> Self {
+        let counters = Arc::new(Counters::default());
+        let placing = Leases {
+            slots: Slots::new(leases),
+            returned,
+            introductions: HashMap::new(),
+            wanted: VecDeque::new(),
+            awaits_answer: false,
+            user,
+            trust,
+            outbox: Arc::clone(outbox),
+            counters: Arc::clone(&counters),
+        };
+        let queue = LaneQueue::new(producer, placing, limits, bell, Arc::clone(outbox));
+        Self { queue, receiver, counters }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+        let names = frame.sender.len() + 1 + frame.topic.map_or(0, |topic| topic.len() + 1);
+        let length = frame.prefix.len() + frame.content.len();
+        let item = Item {
+            descriptor: Descriptor {
+                operation: frame.kind as u8,
+                flags: if frame.realtime { flag::REALTIME } else { 0 },
+                ..Descriptor::default()
+            },
+            parts: Parts { name: frame.sender.as_bytes(), second: frame.topic.map_or(&[], |topic| topic.as_bytes()) },
+        };
+        let prefixed;
+        let load = if !frame.prefix.is_empty() {
+            // Answers of the broker itself.
+            prefixed = frame.content.with_prefix(frame.prefix);
+            if prefixed.len() <= COPY_MAX { Load::Borrowed(&prefixed) } else { Bytes::from(prefixed.clone()).into() }
+        } else {
+            match &frame.content {
+                Routed::Borrowed(bytes) => Load::Borrowed(bytes),
+                Routed::Owned(payload) if payload.len() <= COPY_MAX => Load::Borrowed(payload),
+                Routed::Owned(payload) => payload.bytes().into(),
+                Routed::Lane(payload) => self.hold(payload),
+            }
+        };
+        self.queue.offer(token, &item, load, BrokerHeader::SIZE + names + length)
+    }
+
+    /// A payload of another lane: held in place, or copied if this client holds too much of it.
+    fn hold(&self, payload: &Arc<Incoming>) -> Load<'static, Pin> {
+        match payload.pin(self.receiver) {
+            Some(pin) => Load::Large(Large::Held(pin)),
+            None => {
+                self.counters.copied.fetch_add(1, Ordering::Relaxed);
+                let mut bytes = Vec::with_capacity(payload.len());
+                payload.copy_all(&mut bytes);
+                Bytes::from(bytes).into()
+            }
+        }
+    }
+
+    pub(crate) fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
+        let descriptor = Descriptor {
+            operation: FrameKind::ACKNOWLEDGEMENT,
+            code: code.0,
+            op_id: op_id.into(),
+            ..Descriptor::default()
+        };
+        let item = Item { descriptor, parts: Parts::default() };
+        self.queue.offer(token, &item, Load::Borrowed(&[]), BrokerHeader::SIZE)
+    }
+
+    pub(crate) fn flush(&self) {
+        self.queue.flush();
+    }
+
+    /// Wakes the client: it waits for room.
+    pub(super) fn ring(&self) {
+        self.queue.ring_anyway();
+    }
+
+    /// For the connection's task, whenever the client has rung.
+    pub(crate) fn pump(&self) -> Result<(), Violation> {
+        self.queue.pump()
+    }
+
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.queue.is_half_full()
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.queue.level()
+    }
+
+    /// Something of the lane itself.
+    pub(super) fn control(&self, descriptor: Descriptor) {
+        self.queue.control(descriptor);
+    }
+
+    /// Takes back what the client has given back, and tells it which segments are gone. Now and then, so that neither
+    /// waits for the next frame.
+    pub(crate) fn tidy(&self) {
+        let gone = self.queue.placing(|leases| {
+            for _ in 0..TIDY_ROUNDS {
+                if leases.take_back()? < RETURNS_AT_ONCE {
+                    break;
+                }
+            }
+            Ok(leases.forget_gone())
+        });
+        for number in gone.unwrap_or_default() {
+            let descriptor =
+                Descriptor { operation: operation::SEGMENT_GONE, segment: number.into(), ..Descriptor::default() };
+            self.queue.control(descriptor);
+        }
+    }
+
+    /// The client has mapped a segment, or cannot.
+    pub(super) fn introduced(&self, number: u32, is_mapped: bool) {
+        self.queue.placing(|leases| leases.answered(number, is_mapped));
+    }
+
+    /// Ends the lane; what the client still holds is what is returned.
+    pub(crate) fn close(&self) -> (Level, Zombie) {
+        self.queue.close(|leases| {
+            let _ = leases.take_back();
+            let slots = std::mem::replace(&mut leases.slots, Slots::new(0));
+            leases.wanted.clear();
+            leases.introductions.clear();
+            Zombie { slots, returned: leases.returned.clone() }
+        })
+    }
+}
+
+/// What a client holds whose connection has ended: its process may still read it.
+pub(crate) struct Zombie {
+    slots: Slots<Pin>,
+    returned: ReturnReader<Arc<PeerSegment>>,
+}
+
+impl Zombie {
+    /// Takes back what was given back meanwhile; says whether anything is left. A process that breaks the rules keeps
+    /// what it has until it ends.
+    pub(crate) fn holds_something(&mut self) -> bool {
+        for _ in 0..RETURNS_AT_ONCE * 4 {
+            match self.returned.next_returned() {
+                Ok(Some((slot, generation))) => drop(self.slots.take(slot, generation)),
+                _ => break,
+            }
+        }
+        self.slots.out() > 0
+    }
+}
+
+impl Leases {
+    /// Takes back what the client has given back, some of it; says how much.
+    fn take_back(&mut self) -> Result<usize, Violation> {
+        for count in 0..RETURNS_AT_ONCE {
+            let Some((slot, generation)) = self.returned.next_returned()? else { return Ok(count) };
+            self.slots.take(slot, generation)?;
+        }
+        Ok(RETURNS_AT_ONCE)
+    }
+
+    /// Whether the client has a segment mapped; if not, it is asked to map it.
+    fn has_mapped(&mut self, segment: &Arc<Segment>) -> bool {
+        if let Some(introduction) = self.introductions.get(&segment.number) {
+            return introduction.state == IntroductionState::Mapped;
+        }
+        if self.trust.allows(segment.owner, self.user) && self.introductions.len() < MAX_INTRODUCED {
+            let introduction = Introduction { segment: Arc::downgrade(segment), state: IntroductionState::Waiting };
+            self.introductions.insert(segment.number, introduction);
+            self.wanted.push_back(Arc::clone(segment));
+            self.introduce_next();
+        }
+        false
+    }
+
+    /// One descriptor at a time: a client that never reads must not use up what may be in flight.
+    fn introduce_next(&mut self) {
+        while !self.awaits_answer {
+            let Some(segment) = self.wanted.pop_front() else { return };
+            let Ok(descriptor) = segment.descriptor.as_fd().try_clone_to_owned() else {
+                // Out of descriptors: this pair gets copies.
+                if let Some(introduction) = self.introductions.get_mut(&segment.number) {
+                    introduction.state = IntroductionState::Failed;
+                }
+                continue;
+            };
+            if let Some(introduction) = self.introductions.get_mut(&segment.number) {
+                introduction.state = IntroductionState::Sent;
+            }
+            self.awaits_answer = true;
+            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner);
+            self.outbox.offer_control(|batch| {
+                batch.push_body(SocketBody::Descriptors(vec![descriptor]));
+                frame.encode(batch.inline());
+            });
+            self.outbox.flush();
+        }
+    }
+
+    fn answered(&mut self, number: u32, is_mapped: bool) -> Result<(), Violation> {
+        // It may have gone meanwhile; the answer is to the one question that is open.
+        if !std::mem::take(&mut self.awaits_answer) {
+            return Err(Violation::Descriptor);
+        }
+        if let Some(introduction) = self.introductions.get_mut(&number) {
+            if introduction.state != IntroductionState::Sent {
+                return Err(Violation::Descriptor);
+            }
+            introduction.state = if is_mapped { IntroductionState::Mapped } else { IntroductionState::Failed };
+        }
+        self.introduce_next();
+        Ok(())
+    }
+
+    /// Forgets segments whose sender has gone and of which nothing is held any more; says which the client had.
+    fn forget_gone(&mut self) -> Vec<u32> {
+        let mut gone = Vec::new();
+        self.introductions.retain(|number, introduction| {
+            // One whose introduction is under way is looked at when it is answered.
+            if introduction.segment.strong_count() > 0 || introduction.state == IntroductionState::Sent {
+                return true;
+            }
+            if introduction.state == IntroductionState::Mapped {
+                gone.push(*number);
+            }
+            false
+        });
+        gone
+    }
+}
+
+impl Placing for Leases {
+    type Held = Pin;
+
+    fn place(&mut self, pin: Pin) -> Result<Result<Place, Pin>, Violation> {
+        self.take_back()?;
+        let payload = Arc::clone(pin.payload());
+        if !self.has_mapped(payload.segment()) {
+            return Ok(Err(pin));
+        }
+        match self.slots.put(pin) {
+            Err(pin) => Ok(Err(pin)),
+            Ok((slot, generation)) => {
+                self.counters.in_place.fetch_add(1, Ordering::Relaxed);
+                let offset = payload.offset() as u64;
+                Ok(Ok(Place { segment: payload.segment().number, offset, slot, generation }))
+            }
+        }
+    }
+
+    fn length(pin: &Pin) -> usize {
+        pin.payload().len()
+    }
+
+    fn copy(pin: &Pin, position: usize, bytes: &mut [u8]) {
+        pin.payload().copy(position, bytes);
+    }
+
+    fn count_copy(&mut self) {
+        self.counters.copied.fetch_add(1, Ordering::Relaxed);
+    }
+}

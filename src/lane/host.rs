@@ -1,0 +1,224 @@
+//! Where lanes of a broker begin and end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use busway_net::link::{Body as SocketBody, Outbox, OutboxLimits, PeerIdentity, Socket, Watch, has_ended};
+use busway_net::wire::{BrokerTag, Limits};
+use busway_shm::layout::{ControlLayout, Header, MAGIC, VERSION};
+use busway_shm::{
+    Consumer, DownBell, OwnMemory, OwnSegment, PeerSegment, Producer, ReturnReader, Returns, UpBell, create_for_peer,
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use zerocopy::IntoBytes;
+
+use super::account::Account;
+use super::budget::{Budget, Cost, Spent};
+use super::down::{DownLane, Zombie};
+use super::intake::Intake;
+use super::options::BrokerOptions;
+use super::reason::LaneOff;
+
+/// Bytes of each ring.
+const RING: usize = 128 << 10;
+/// Payloads that one client may hold, and that may be out of one client.
+const SLOTS: u32 = 1024;
+/// Payloads up to this many bytes travel in the ring.
+const INLINE_MAX: u32 = 1 << 10;
+/// Connections of one user that have ended and still hold payloads.
+const MAX_ZOMBIES: usize = 64;
+/// How often these are looked at.
+const ZOMBIE_LOOK: Duration = Duration::from_millis(50);
+
+/// What all lanes of a broker share.
+pub(crate) struct LaneHost {
+    pub(super) options: BrokerOptions,
+    pub(super) budget: Arc<Budget>,
+    next_segment: AtomicU32,
+    zombies: Mutex<Vec<ZombieEntry>>,
+    zombie_came: Notify,
+}
+
+struct ZombieEntry {
+    zombie: Zombie,
+    leavings: Leavings,
+}
+
+/// What of a lane outlives its connection.
+pub(super) struct Leavings {
+    pidfd: OwnedFd,
+    user: u32,
+    _spent: Spent,
+}
+
+/// A lane that a client was offered.
+pub(crate) struct Offer {
+    up: OwnedFd,
+    up_bell: UpBell,
+    down: Arc<OwnSegment>,
+    down_bell: DownBell,
+    leavings: Leavings,
+    pid: i32,
+}
+
+/// A lane that a client has taken over.
+pub(crate) struct Accepted {
+    pub(crate) lane: Arc<DownLane>,
+    pub(crate) intake: Intake,
+    pub(crate) bell: Watch,
+    pub(super) leavings: Leavings,
+}
+
+impl LaneHost {
+    pub(crate) fn new(options: BrokerOptions) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            budget: Budget::of_system(options.bytes),
+            next_segment: AtomicU32::new(1),
+            zombies: Mutex::default(),
+            zombie_came: Notify::new(),
+        })
+    }
+
+    pub(super) fn next_segment(&self) -> u32 {
+        self.next_segment.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes a lane for a client that asks for one, and sends it.
+    ///
+    /// # Errors
+    /// Why there is none for it.
+    pub(crate) fn offer(
+        &self,
+        socket: &Socket,
+        identity: Option<PeerIdentity>,
+        (version, outbox, limits): (u8, &Arc<Outbox>, &Limits),
+    ) -> Result<Offer, LaneOff> {
+        if !self.options.is_on {
+            return Err(LaneOff::Disabled);
+        }
+        if u16::from(version) != VERSION {
+            return Err(LaneOff::Version);
+        }
+        let identity = identity.filter(|identity| identity.pid != 0).ok_or(LaneOff::Unidentified)?;
+        let pidfd = socket.peer_pidfd().map_err(|_| LaneOff::Unidentified)?;
+        socket.attest_senders().map_err(|_| LaneOff::Unidentified)?;
+        let user = identity.uid;
+        if self.zombies.lock().iter().filter(|entry| entry.leavings.user == user).count() >= MAX_ZOMBIES {
+            return Err(LaneOff::Zombies);
+        }
+        let layout = layout();
+        let length = layout.total();
+        // Two bells (one with two ends), the process, and a segment until it is mapped.
+        let cost = Cost { descriptors: 5, mappings: 2, bytes: 2 * length as u64 };
+        let spent = self.budget.spend(user, cost)?;
+        let system = |error: std::io::Error| {
+            tracing::debug!("no lane: {error}");
+            LaneOff::System
+        };
+        let up = create_for_peer(c"busway-up", length).map_err(system)?;
+        let (down, down_descriptor) = OwnSegment::create(c"busway-down", length, 0).map_err(system)?;
+        down.write(busway_shm::layout::HEADER, self.header(limits).as_bytes());
+        let (up_bell, down_bell) = (UpBell::new().map_err(system)?, DownBell::new().map_err(system)?);
+        let descriptors = vec![
+            up.try_clone().map_err(system)?,
+            down_descriptor,
+            up_bell.as_fd().try_clone_to_owned().map_err(system)?,
+            down_bell.waiting_end().try_clone_to_owned().map_err(system)?,
+        ];
+        outbox.offer_control(|batch| {
+            batch.push_body(SocketBody::Descriptors(descriptors));
+            batch.inline().extend_from_slice(&BrokerTag::Offer.encode());
+        });
+        outbox.flush();
+        let leavings = Leavings { pidfd, user, _spent: spent };
+        Ok(Offer { up, up_bell, down: Arc::new(down), down_bell, leavings, pid: identity.pid })
+    }
+
+    fn header(&self, limits: &Limits) -> Header {
+        let layout = layout();
+        let ring = u32::try_from(layout.ring).unwrap_or(u32::MAX);
+        Header {
+            magic: MAGIC.into(),
+            version: VERSION.into(),
+            features: 0.into(),
+            up_ring: ring.into(),
+            down_ring: ring.into(),
+            leases: SLOTS.into(),
+            submissions: SLOTS.into(),
+            inline_max: INLINE_MAX.into(),
+            arena_bytes: self.options.arena_bytes.into(),
+            max_payload: (limits.max_payload as u64).into(),
+            reserved: [0; 16],
+        }
+    }
+
+    /// Keeps what a client still holds whose connection has ended, until its process has given it back or has ended
+    /// itself: only then is nobody reading it any more.
+    pub(super) fn keep_zombie(&self, mut zombie: Zombie, leavings: Leavings) {
+        if zombie.holds_something() && !has_ended(leavings.pidfd.as_fd()) {
+            self.zombies.lock().push(ZombieEntry { zombie, leavings });
+            self.zombie_came.notify_one();
+        }
+    }
+
+    /// Looks after what dead connections hold; runs until the broker ends.
+    pub(crate) async fn reap(self: Arc<Self>) {
+        loop {
+            self.zombie_came.notified().await;
+            while !self.zombies.lock().is_empty() {
+                tokio::time::sleep(ZOMBIE_LOOK).await;
+                let mut zombies = std::mem::take(&mut *self.zombies.lock());
+                // Without the lock: giving back takes others.
+                zombies.retain_mut(|entry| !has_ended(entry.leavings.pidfd.as_fd()) && entry.zombie.holds_something());
+                self.zombies.lock().append(&mut zombies);
+            }
+        }
+    }
+}
+
+fn layout() -> ControlLayout {
+    ControlLayout { ring: RING, slots: SLOTS as usize }
+}
+
+impl Offer {
+    /// The client has taken the lane over; `sender` is the process that says so.
+    ///
+    /// # Errors
+    /// Why there will be no lane after all.
+    pub(crate) fn accept(
+        self,
+        host: &Arc<LaneHost>,
+        sender: Option<i32>,
+        (outbox, limits, queue, receiver): (&Arc<Outbox>, Limits, OutboxLimits, u64),
+    ) -> Result<Accepted, LaneOff> {
+        if sender != Some(self.pid) {
+            return Err(LaneOff::OtherProcess);
+        }
+        let layout = layout();
+        let failed = |error: std::io::Error| {
+            tracing::debug!("no lane: {error}");
+            LaneOff::ClientFailed
+        };
+        let up = Arc::new(PeerSegment::adopt(&self.up, layout.total()).map_err(failed)?);
+        let bell = Watch::new(self.up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
+        let user = self.leavings.user;
+        let arena_bytes = host.options.arena_bytes;
+        let quota = (SLOTS, usize::try_from(arena_bytes).unwrap_or(usize::MAX));
+        let account = Account::new(Returns::new(Arc::clone(&self.down), layout), quota, user);
+        let lane = Arc::new(DownLane::new(
+            Producer::new(Arc::clone(&self.down), Arc::clone(&up), layout),
+            ReturnReader::new(Arc::clone(&up), layout),
+            SLOTS,
+            self.down_bell,
+            outbox,
+            (queue, user, host.options.trust, receiver),
+        ));
+        let consumer = Consumer::new(self.down, up, layout);
+        let intake = Intake::new(consumer, (&lane, account), host, outbox, limits, arena_bytes);
+        Ok(Accepted { lane, intake, bell, leavings: self.leavings })
+    }
+}

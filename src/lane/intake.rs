@@ -1,0 +1,278 @@
+//! What one client sends over its lane, as the broker reads it. Everything here is hostile input.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use busway_net::Pool;
+use busway_net::link::{Body as SocketBody, Outbox};
+use busway_net::wire::{Limits, Operation, QoS};
+use busway_shm::layout::{PAGE, flag, operation};
+use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violation, create_for_peer};
+
+use super::Routed;
+use super::account::{Account, Segment};
+use super::budget::{Cost, Spent};
+use super::control_frame::SegmentFrame;
+use super::down::DownLane;
+use super::fragments::{Fragments, Piece};
+use super::host::LaneHost;
+
+/// Arenas that one client may have.
+const MAX_ARENAS: usize = 1024;
+/// Ring bytes that are read before their room is given back.
+const RELEASE_AT: u64 = 16 << 10;
+
+/// The reading end of a client's lane.
+pub(crate) struct Intake {
+    consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
+    down: Arc<DownLane>,
+    account: Arc<Account>,
+    host: Arc<LaneHost>,
+    outbox: Arc<Outbox>,
+    limits: Limits,
+    arena_bytes: u64,
+    segments: HashMap<u32, Arc<Segment>>,
+    /// Bytes of all of them.
+    bytes: u64,
+    /// The arena that the client has been given and has not taken over.
+    pending: Option<PendingArena>,
+    fragments: Fragments<Head>,
+    names: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+struct PendingArena {
+    number: u32,
+    descriptor: OwnedFd,
+    length: usize,
+    spent: Spent,
+}
+
+/// What the first fragment says of a frame.
+struct Head {
+    op_id: u32,
+    operation: Operation,
+    qos: QoS,
+    names: Vec<u8>,
+    first: usize,
+}
+
+/// A frame from a lane.
+pub(crate) struct LaneFrame<'a> {
+    pub(crate) op_id: u32,
+    pub(crate) operation: Operation,
+    pub(crate) qos: QoS,
+    pub(crate) address: &'a [u8],
+    pub(crate) receiver: &'a [u8],
+    pub(crate) content: Routed<'a>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
+        (down, account): (&Arc<DownLane>, Arc<Account>),
+        host: &Arc<LaneHost>,
+        outbox: &Arc<Outbox>,
+        limits: Limits,
+        arena_bytes: u64,
+    ) -> Self {
+        Self {
+            consumer,
+            down: Arc::clone(down),
+            account,
+            host: Arc::clone(host),
+            outbox: Arc::clone(outbox),
+            limits,
+            arena_bytes,
+            segments: HashMap::new(),
+            bytes: 0,
+            pending: None,
+            fragments: Fragments::new(1, limits.max_payload),
+            names: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// The next frame; what concerns the lane itself is done on the way.
+    ///
+    /// # Errors
+    /// When the client breaks the rules.
+    pub(crate) fn next_frame(&mut self, pool: &Pool) -> Result<Option<LaneFrame<'_>>, Violation> {
+        loop {
+            if self.consumer.unreleased() >= RELEASE_AT {
+                self.release();
+            }
+            let Some(record) = self.consumer.next_record()? else { return Ok(None) };
+            let code = record.descriptor.operation;
+            if code >= operation::SEGMENT_OK {
+                self.control(&record.descriptor)?;
+                continue;
+            }
+            let operation = Operation::from_flags(code).filter(|operation| *operation as u8 == code);
+            let operation = operation.filter(|operation| *operation != Operation::Nop).ok_or(Violation::Descriptor)?;
+            if record.descriptor.code > 3 || record.descriptor.flags & flag::REALTIME != 0 {
+                return Err(Violation::Descriptor);
+            }
+            let qos = QoS::from_flags(record.descriptor.code << 6);
+            if let Some(parts) = self.read(&record, (operation, qos), pool)? {
+                return Ok(Some(self.frame(parts)));
+            }
+        }
+    }
+
+    /// Copies what a record holds; `None` when it is a fragment and more are to come.
+    fn read(
+        &mut self,
+        record: &Record,
+        (operation, qos): (Operation, QoS),
+        pool: &Pool,
+    ) -> Result<Option<(Head, Option<Routed<'static>>)>, Violation> {
+        let descriptor = &record.descriptor;
+        let mut names = std::mem::take(&mut self.names);
+        let first = self.consumer.copy_names(record, &mut names);
+        let takes_names = match operation {
+            _ if operation.takes_topics() => names.is_empty(),
+            Operation::PublishFor => true,
+            _ => first == names.len(),
+        };
+        // A NUL in a name would forge the frames that sockets get of it.
+        if !takes_names || names.contains(&0) {
+            return Err(Violation::Descriptor);
+        }
+        let head = Head { op_id: descriptor.op_id.get(), operation, qos, names, first };
+        let length = descriptor.payload.get() as usize;
+        if descriptor.flags & flag::FRAGMENT != 0 {
+            let piece = Piece {
+                stream: descriptor.stream.get(),
+                length,
+                total: descriptor.offset.get(),
+                more: descriptor.flags & flag::MORE != 0,
+            };
+            let consumer = &self.consumer;
+            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
+            return Ok(done.map(|(head, memory)| (head, Some(Routed::Owned(pool.share(memory).into())))));
+        }
+        // A frame between the fragments of another would have overtaken it.
+        if self.fragments.is_amid() {
+            return Err(Violation::Descriptor);
+        }
+        if length > self.limits.max_payload {
+            return Err(Violation::Length);
+        }
+        if descriptor.flags & flag::IN_PLACE != 0 {
+            let segment = self.segments.get(&descriptor.segment.get()).ok_or(Violation::Range)?;
+            let range = (descriptor.offset.get(), descriptor.payload.get());
+            let slot = (descriptor.slot.get(), descriptor.generation.get());
+            let incoming = self.account.receive(segment, range, slot)?;
+            return Ok(Some((head, Some(Routed::Lane(incoming)))));
+        }
+        self.payload.clear();
+        self.consumer.copy_payload(record, &mut self.payload);
+        Ok(Some((head, None)))
+    }
+
+    fn frame(&mut self, (head, content): (Head, Option<Routed<'static>>)) -> LaneFrame<'_> {
+        let Head { op_id, operation, qos, names, first } = head;
+        // Keeps the memory for the names of the next record.
+        self.names = names;
+        let (address, receiver) = self.names.split_at(first);
+        let content = content.unwrap_or(Routed::Borrowed(&self.payload));
+        LaneFrame { op_id, operation, qos, address, receiver, content }
+    }
+
+    /// Gives the room of what was read back to the client.
+    pub(crate) fn release(&mut self) {
+        if self.consumer.release() {
+            self.down.ring();
+        }
+    }
+
+    /// Says whether there is nothing to read; only then may the caller sleep.
+    ///
+    /// # Errors
+    /// When the client breaks the rules.
+    pub(crate) fn arm(&mut self) -> Result<bool, Violation> {
+        self.consumer.arm()
+    }
+
+    /// Whether a payload has begun to arrive and is not complete.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.fragments.is_amid()
+    }
+
+    fn control(&mut self, descriptor: &Descriptor) -> Result<(), Violation> {
+        let number = descriptor.segment.get();
+        match descriptor.operation {
+            operation::SEGMENT_OK | operation::SEGMENT_FAILED => {
+                let is_done = descriptor.operation == operation::SEGMENT_OK;
+                match self.pending.take_if(|pending| pending.number == number) {
+                    Some(pending) => {
+                        self.adopt(pending, is_done);
+                    }
+                    None => self.down.introduced(number, is_done),
+                }
+                Ok(())
+            }
+            operation::ARENA_WANTED => {
+                let length = usize::try_from(descriptor.offset.get()).map_err(|_| Violation::Length)?;
+                // One at a time; the client waits for the answer.
+                if self.pending.is_some() || length == 0 || !length.is_multiple_of(PAGE) {
+                    return Err(Violation::Descriptor);
+                }
+                if !self.offer_arena(length) {
+                    self.answer(operation::ARENA_REFUSED, 0, length);
+                }
+                Ok(())
+            }
+            operation::ARENA_DROPPED => {
+                let segment = self.segments.remove(&number).ok_or(Violation::Range)?;
+                self.bytes -= segment.map.length() as u64;
+                Ok(())
+            }
+            _ => Err(Violation::Descriptor),
+        }
+    }
+
+    /// Makes an arena for the client to take over; says whether that could be done.
+    fn offer_arena(&mut self, length: usize) -> bool {
+        let is_much = self.segments.len() >= MAX_ARENAS || length as u64 > self.arena_bytes.saturating_sub(self.bytes);
+        let cost = Cost { descriptors: 1, mappings: 1, bytes: length as u64 };
+        if is_much {
+            return false;
+        }
+        let Ok(spent) = self.host.budget.spend(self.account.user, cost) else { return false };
+        let made = create_for_peer(c"busway-arena", length).and_then(|made| Ok((made.try_clone()?, made)));
+        let Ok((for_client, descriptor)) = made else { return false };
+        let number = self.host.next_segment();
+        let frame = SegmentFrame::arena(number, length, self.account.user);
+        self.outbox.offer_control(|batch| {
+            batch.push_body(SocketBody::Descriptors(vec![for_client]));
+            frame.encode(batch.inline());
+        });
+        self.outbox.flush();
+        self.pending = Some(PendingArena { number, descriptor, length, spent });
+        true
+    }
+
+    /// The client has taken an arena over, or could not.
+    fn adopt(&mut self, pending: PendingArena, is_done: bool) {
+        let PendingArena { number, descriptor, length, spent } = pending;
+        let map = if is_done { PeerSegment::adopt(&descriptor, length).ok() } else { None };
+        let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
+        let owner = self.account.user;
+        let segment = Segment { number, map: Arc::new(map), descriptor, owner, _spent: spent };
+        self.segments.insert(number, Arc::new(segment));
+        self.bytes += length as u64;
+        self.answer(operation::ARENA_READY, number, length);
+    }
+
+    fn answer(&self, operation: u8, number: u32, length: usize) {
+        self.down.control(Descriptor {
+            operation,
+            segment: number.into(),
+            offset: (length as u64).into(),
+            ..Descriptor::default()
+        });
+    }
+}

@@ -1,0 +1,534 @@
+//! The bounded queue before a lane's ring, of the broker and of a client alike.
+//!
+//! A frame goes into the ring if there is room and nothing waits; otherwise it waits in the backlog, and whoever owns
+//! the queue is woken when the other side has made room. What cannot be read in place is copied: into one record if
+//! it fits, otherwise as fragments, which take turns with room in the ring.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
+use busway_shm::layout::{GRANULE, flag};
+use busway_shm::{Descriptor, OwnSegment, Parts, PeerSegment, Producer, Violation, record_length};
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::backlog::{Backlog, Body, Front, Large};
+
+/// The producing end of a lane's ring.
+pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
+
+/// Bytes that a sleeping consumer is not woken for while their sender may go on: the bell is then rung by whoever
+/// ends the batch.
+const RING_AT: u64 = 32 << 10;
+/// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
+const FRAGMENT_FRACTION: usize = 8;
+/// Bytes that are copied from one segment to another at once.
+const COPY_STEP: usize = 4 << 10;
+
+/// How payloads in shared memory are handed over.
+pub(super) trait Placing: Send {
+    /// A payload in shared memory.
+    type Held: Send;
+
+    /// Hands the payload over in place, or gives it back to be copied.
+    ///
+    /// # Errors
+    /// When the peer has broken the rules.
+    fn place(&mut self, held: Self::Held) -> Result<Result<Place, Self::Held>, Violation>;
+
+    /// Bytes of a payload.
+    fn length(held: &Self::Held) -> usize;
+
+    /// Copies a part of a payload.
+    fn copy(held: &Self::Held, position: usize, bytes: &mut [u8]);
+
+    /// A payload is copied because it could not be placed.
+    fn count_copy(&mut self);
+}
+
+/// Where a payload lies, as a descriptor says it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) segment: u32,
+    pub(super) offset: u64,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+/// A frame to be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Item<'a> {
+    /// Operation, flags, code and op id are the caller's.
+    pub(super) descriptor: Descriptor,
+    pub(super) parts: Parts<'a>,
+}
+
+/// Its payload.
+#[derive(Debug)]
+pub(super) enum Load<'a, H> {
+    /// Copied by the call; at most [`COPY_MAX`](super::COPY_MAX) bytes.
+    Borrowed(&'a [u8]),
+    /// Shared.
+    Large(Large<H>),
+}
+
+impl<H> From<Bytes> for Load<'_, H> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Large(Large::Shared(bytes))
+    }
+}
+
+/// What rings the other side.
+pub(super) trait Bell: Send + Sync {
+    fn ring(&self);
+}
+
+impl Bell for busway_shm::UpBell {
+    fn ring(&self) {
+        busway_shm::UpBell::ring(self);
+    }
+}
+
+impl Bell for busway_shm::DownBell {
+    fn ring(&self) {
+        busway_shm::DownBell::ring(self);
+    }
+}
+
+pub(super) struct LaneQueue<P: Placing, B> {
+    state: Mutex<State<P>>,
+    limits: OutboxLimits,
+    bell: B,
+    /// The socket beside the lane, which ends with it.
+    outbox: Arc<Outbox>,
+}
+
+struct State<P: Placing> {
+    producer: LaneProducer,
+    placing: P,
+    backlog: Backlog<P::Held>,
+    next_stream: u32,
+    token: Option<u64>,
+    taken_frames: u64,
+    taken_bytes: u64,
+    waiting: Vec<Waker>,
+    /// Who waits for room in the ring may use the backlog instead: the other side does not read at the moment.
+    spills: bool,
+    /// The consumer's position when it began to.
+    spills_since: u64,
+    closed: bool,
+    violation: Option<Violation>,
+}
+
+/// What became of a frame that was offered by a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Everything that has to be done is done.
+    Done,
+    /// The other side sleeps, and has to be rung when the batch is over.
+    Awaited,
+}
+
+impl<P: Placing, B: Bell> LaneQueue<P, B> {
+    pub(super) fn new(producer: LaneProducer, placing: P, limits: OutboxLimits, bell: B, outbox: Arc<Outbox>) -> Self {
+        let state = State {
+            producer,
+            placing,
+            backlog: Backlog::default(),
+            next_stream: 0,
+            token: None,
+            taken_frames: 0,
+            taken_bytes: 0,
+            waiting: Vec::new(),
+            spills: false,
+            spills_since: 0,
+            closed: false,
+            violation: None,
+        };
+        let limits = OutboxLimits { frames: limits.frames.max(1), bytes: limits.bytes.max(1) };
+        Self { state: Mutex::new(state), limits, bell, outbox }
+    }
+
+    /// Takes a frame without waiting; as [`Outbox::offer`]. `bytes` is what it would be on a socket.
+    pub(super) fn offer(
+        &self,
+        token: u64,
+        item: &Item<'_>,
+        load: Load<'_, P::Held>,
+        bytes: usize,
+    ) -> Result<Touch, Refused> {
+        let mut state = self.state.lock();
+        let taken = state.has_space(&self.limits).and_then(|has_space| {
+            if has_space {
+                state.take(item, load, bytes)?;
+            }
+            Ok(has_space)
+        });
+        match self.settle(&mut state, taken) {
+            None => Err(Refused::Closed),
+            Some(false) => Err(Refused::Full),
+            Some(true) => {
+                let before = state.token.replace(token);
+                Ok(if before == Some(token) { Touch::Again } else { Touch::First })
+            }
+        }
+    }
+
+    /// Takes a frame of a client. One that waits for room in the ring does so only as long as the other side reads,
+    /// and only if somebody would wake it. `op_id` is called when the frame is taken, under the lock.
+    pub(super) fn poll_offer(
+        &self,
+        context: &mut Context<'_>,
+        mut item: Item<'_>,
+        load: &mut Option<Load<'_, P::Held>>,
+        (is_urgent, op_id): (bool, impl FnOnce() -> u32),
+    ) -> Poll<Result<Offered, Refused>> {
+        let mut state = self.state.lock();
+        let is_patient = !context.waker().will_wake(Waker::noop());
+        let room = state.has_space(&self.limits).and_then(|has_space| {
+            let may_wait = is_patient && !state.spills && state.backlog.is_empty();
+            // Whatever is longer than a record goes by the backlog anyway.
+            Ok(has_space && (!may_wait || state.has_room_for(&item, load.as_ref())?))
+        });
+        match self.settle(&mut state, room) {
+            None => return Poll::Ready(Err(Refused::Closed)),
+            Some(false) => {
+                if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    state.waiting.push(context.waker().clone());
+                }
+                // Who sleeps until there is room must not leave the other side asleep.
+                self.ring(&mut state);
+                return Poll::Pending;
+            }
+            Some(true) => {}
+        }
+        let Some(load) = load.take() else { return Poll::Ready(Err(Refused::Closed)) };
+        item.descriptor.op_id = op_id().into();
+        let taken = state.take(&item, load, 0);
+        if self.settle(&mut state, taken).is_none() {
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        let is_late = is_urgent || !state.backlog.is_empty() || state.producer.unsignaled() >= RING_AT;
+        if is_late {
+            self.ring(&mut state);
+        } else if state.producer.must_ring_later() {
+            return Poll::Ready(Ok(Offered::Awaited));
+        }
+        Poll::Ready(Ok(Offered::Done))
+    }
+
+    /// Takes what belongs to the lane itself, limits or not, and rings.
+    pub(super) fn control(&self, descriptor: Descriptor) {
+        let mut state = self.state.lock();
+        let item = Item { descriptor, parts: Parts::default() };
+        let taken = if state.closed { Ok(()) } else { state.take(&item, Load::Borrowed(&[]), 0) };
+        self.settle(&mut state, taken);
+        self.ring(&mut state);
+    }
+
+    /// Rings if the other side sleeps and something came for it.
+    pub(super) fn flush(&self) {
+        self.ring(&mut self.state.lock());
+    }
+
+    /// Rings: the other side waits for room in its own ring.
+    pub(super) fn ring_anyway(&self) {
+        self.bell.ring();
+    }
+
+    /// Moves what waits into the ring, as far as there is room, and wakes who waits for that. For the owner of the
+    /// queue, whenever it was rung.
+    ///
+    /// # Errors
+    /// When the peer has broken the rules.
+    pub(super) fn pump(&self) -> Result<(), Violation> {
+        let mut state = self.state.lock();
+        if let Some(violation) = state.violation {
+            return Err(violation);
+        }
+        if state.backlog.is_empty() && state.waiting.is_empty() {
+            return Ok(());
+        }
+        let pumped = state.pump().and_then(|()| state.is_at_ease(&self.limits));
+        let is_at_ease = self.settle(&mut state, pumped);
+        self.ring(&mut state);
+        if is_at_ease != Some(false) {
+            state.waiting.drain(..).for_each(Waker::wake);
+        }
+        state.violation.map_or(Ok(()), Err)
+    }
+
+    /// Whether somebody waits for room in the ring.
+    pub(super) fn has_waiting(&self) -> bool {
+        let state = self.state.lock();
+        !state.waiting.is_empty() && !state.spills
+    }
+
+    /// The other side does not make room: who waits for it may use the backlog, up to its limits.
+    pub(super) fn spill(&self) {
+        let mut state = self.state.lock();
+        state.spills = true;
+        state.spills_since = state.producer.head();
+        state.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    /// Ready with `true` when everything is in the ring and the other side was rung, with `false` when the lane is
+    /// closed.
+    pub(super) fn poll_written(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if state.closed || state.backlog.is_empty() {
+            self.ring(&mut state);
+            return Poll::Ready(!state.closed);
+        }
+        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether more than half of a limit waits.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.state.lock().is_half_full(&self.limits)
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.state.lock().level()
+    }
+
+    /// Works on what hands payloads over; `None` when the lane is closed, or the work finds a violation.
+    pub(super) fn placing<T>(&self, work: impl FnOnce(&mut P) -> Result<T, Violation>) -> Option<T> {
+        let mut state = self.state.lock();
+        let done = if state.closed { return None } else { work(&mut state.placing) };
+        self.settle(&mut state, done)
+    }
+
+    /// Takes no more; drops what waits and says what that was. `last` looks at what hands payloads over.
+    pub(super) fn close<T>(&self, last: impl FnOnce(&mut P) -> T) -> (Level, T) {
+        let mut state = self.state.lock();
+        let level = state.level();
+        state.closed = true;
+        let backlog = std::mem::take(&mut state.backlog);
+        let waiting = std::mem::take(&mut state.waiting);
+        let last = last(&mut state.placing);
+        drop(state);
+        drop(backlog);
+        waiting.into_iter().for_each(Waker::wake);
+        (level, last)
+    }
+
+    fn ring(&self, state: &mut MutexGuard<'_, State<P>>) {
+        if state.producer.must_ring() {
+            self.bell.ring();
+        }
+    }
+
+    /// Remembers a violation and ends the connection for it; `None` when the lane is closed.
+    fn settle<T>(&self, state: &mut MutexGuard<'_, State<P>>, outcome: Result<T, Violation>) -> Option<T> {
+        if let Err(violation) = &outcome
+            && state.violation.is_none()
+        {
+            state.violation = Some(*violation);
+            // The task that serves the connection sees the end, and why.
+            self.outbox.shut_down();
+        }
+        if state.closed || state.violation.is_some() { None } else { outcome.ok() }
+    }
+}
+
+impl<P: Placing> State<P> {
+    fn level(&self) -> Level {
+        Level {
+            frames: self.backlog.frames(),
+            bytes: self.backlog.weight(),
+            taken_frames: self.taken_frames,
+            taken_bytes: self.taken_bytes,
+            progress: self.producer.head(),
+        }
+    }
+
+    fn is_over(&self, limits: &OutboxLimits) -> bool {
+        self.backlog.frames() >= limits.frames || self.backlog.weight() >= limits.bytes
+    }
+
+    fn is_half_full(&self, limits: &OutboxLimits) -> bool {
+        self.backlog.frames() > limits.frames / 2 || self.backlog.weight() > limits.bytes / 2
+    }
+
+    /// Whether those who wait can go on; if not, asks to be woken when they can.
+    fn is_at_ease(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
+        if self.spills && self.producer.head() != self.spills_since {
+            self.spills = false;
+        }
+        if self.waiting.is_empty() || !self.backlog.is_empty() || self.spills {
+            return Ok(!self.is_half_full(limits));
+        }
+        self.producer.arm_space(GRANULE)
+    }
+
+    fn has_space(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
+        if self.is_over(limits) {
+            // There may be room that nobody has looked at.
+            self.pump()?;
+        }
+        Ok(!self.is_over(limits))
+    }
+
+    /// Whether the ring has room for a frame at once; if not, asks to be woken.
+    fn has_room_for(&mut self, item: &Item<'_>, load: Option<&Load<'_, P::Held>>) -> Result<bool, Violation> {
+        let payload = match load {
+            Some(Load::Borrowed(bytes)) => bytes.len(),
+            Some(Load::Large(Large::Shared(bytes))) => bytes.len(),
+            Some(Load::Large(Large::Held(_))) | None => 0,
+        };
+        let length = record_length(item.parts.name.len(), item.parts.second.len(), payload);
+        if length > self.producer.max_record() || self.producer.reserve(length)?.is_some() {
+            return Ok(true);
+        }
+        self.producer.arm_space(length)
+    }
+
+    fn take(&mut self, item: &Item<'_>, load: Load<'_, P::Held>, bytes: usize) -> Result<(), Violation> {
+        self.taken_frames += 1;
+        self.taken_bytes += bytes as u64;
+        let second = u16::try_from(item.parts.second.len()).unwrap_or(u16::MAX).into();
+        let descriptor = Descriptor { second, ..item.descriptor };
+        match load {
+            Load::Borrowed(payload) => {
+                if self.backlog.is_empty() && push(&mut self.producer, &descriptor, item.parts, payload)? {
+                    return Ok(());
+                }
+                self.backlog.push(&descriptor, item.parts, payload);
+            }
+            Load::Large(large) => self.backlog.push_large(&descriptor, item.parts, large),
+        }
+        self.pump()
+    }
+
+    /// Moves the backlog into the ring. What stays has asked to be woken.
+    fn pump(&mut self) -> Result<(), Violation> {
+        let fragment = self.producer.max_record() * 4 / FRAGMENT_FRACTION;
+        while let Some(front) = self.backlog.front() {
+            let Front { descriptor, parts, payload, body } = front;
+            let (is_done, wanted) = match body {
+                None => {
+                    let length = record_length(parts.name.len(), parts.second.len(), payload.len());
+                    (push(&mut self.producer, &descriptor, parts, payload)?, length)
+                }
+                Some(body) => {
+                    let stream = &mut self.next_stream;
+                    push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, (fragment, stream))?
+                }
+            };
+            if is_done {
+                self.backlog.pop();
+            } else if !self.producer.arm_space(wanted)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One record; `false` when the ring is full.
+fn push(
+    producer: &mut LaneProducer,
+    descriptor: &Descriptor,
+    parts: Parts<'_>,
+    payload: &[u8],
+) -> Result<bool, Violation> {
+    producer.push(&with_lengths(descriptor, parts, payload.len()), parts, payload)
+}
+
+/// As much of a large payload as there is room for: says whether all of it is gone, and if not, for how many bytes
+/// there has to be room.
+fn push_large<P: Placing>(
+    producer: &mut LaneProducer,
+    placing: &mut P,
+    (descriptor, parts): (&Descriptor, Parts<'_>),
+    body: &mut Body<P::Held>,
+    (fragment, next_stream): (usize, &mut u32),
+) -> Result<(bool, usize), Violation> {
+    if let Large::Held(_) = body.load
+        && body.sent == 0
+    {
+        let length = record_length(parts.name.len(), parts.second.len(), 0);
+        let Some(mut reservation) = producer.reserve(length)? else { return Ok((false, length)) };
+        let Large::Held(held) = std::mem::replace(&mut body.load, Large::Shared(Bytes::new())) else {
+            return Ok((true, 0));
+        };
+        let payload = P::length(&held);
+        match placing.place(held)? {
+            Ok(Place { segment, offset, slot, generation }) => {
+                let descriptor = Descriptor {
+                    flags: descriptor.flags | flag::IN_PLACE,
+                    segment: segment.into(),
+                    offset: offset.into(),
+                    slot: slot.into(),
+                    generation: generation.into(),
+                    ..with_lengths(descriptor, parts, payload)
+                };
+                reservation.write_parts(parts);
+                reservation.commit(&descriptor);
+                return Ok((true, 0));
+            }
+            Err(held) => {
+                placing.count_copy();
+                body.load = Large::Held(held);
+            }
+        }
+    }
+    let total = match &body.load {
+        Large::Shared(bytes) => bytes.len(),
+        Large::Held(held) => P::length(held),
+    };
+    let is_whole = record_length(parts.name.len(), parts.second.len(), total) <= fragment;
+    if body.stream == 0 && !is_whole {
+        *next_stream = next_stream.wrapping_add(1).max(1);
+        body.stream = *next_stream;
+    }
+    loop {
+        // Only the first fragment carries the names.
+        let parts = if body.sent == 0 { parts } else { Parts::default() };
+        let names = record_length(parts.name.len(), parts.second.len(), 0);
+        let step =
+            if is_whole { total } else { (fragment.saturating_sub(names)).max(COPY_STEP).min(total - body.sent) };
+        let length = record_length(parts.name.len(), parts.second.len(), step);
+        let Some(mut reservation) = producer.reserve(length)? else { return Ok((false, length)) };
+        reservation.write_parts(parts);
+        match &body.load {
+            Large::Shared(bytes) => reservation.write_payload(parts, 0, &bytes[body.sent..body.sent + step]),
+            Large::Held(held) => {
+                let mut buffer = [0; COPY_STEP];
+                for position in (0..step).step_by(COPY_STEP) {
+                    let part = &mut buffer[..COPY_STEP.min(step - position)];
+                    P::copy(held, body.sent + position, part);
+                    reservation.write_payload(parts, position, part);
+                }
+            }
+        }
+        body.sent += step;
+        let is_done = body.sent == total;
+        let mut descriptor = with_lengths(descriptor, parts, step);
+        if !is_whole {
+            let more = if is_done { 0 } else { flag::MORE };
+            descriptor.flags |= flag::FRAGMENT | more;
+            descriptor.stream = body.stream.into();
+            descriptor.offset = (total as u64).into();
+        }
+        reservation.commit(&descriptor);
+        if is_done {
+            return Ok((true, 0));
+        }
+    }
+}
+
+fn with_lengths(descriptor: &Descriptor, parts: Parts<'_>, payload: usize) -> Descriptor {
+    // Checked before: names against their limits, payloads against 2 GiB.
+    Descriptor {
+        name: u16::try_from(parts.name.len()).unwrap_or(u16::MAX).into(),
+        second: u16::try_from(parts.second.len()).unwrap_or(u16::MAX).into(),
+        payload: u32::try_from(payload).unwrap_or(u32::MAX).into(),
+        ..*descriptor
+    }
+}

@@ -1,0 +1,487 @@
+//! A client's end of a lane.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use busway_net::Pool;
+use busway_net::link::{Outbox, OutboxLimits, Refused};
+use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode};
+use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, PAGE, VERSION, flag, operation};
+use busway_shm::{
+    Arenas, Chunk, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer,
+    ReturnReader, Returns, Sample, Slots, UpBell, Violation,
+};
+use parking_lot::Mutex;
+use zerocopy::FromBytes;
+
+use super::COPY_MAX;
+use super::backlog::Large;
+use super::control_frame::SegmentFrame;
+use super::fragments::{Fragments, Piece};
+use super::options::ShmTrust;
+use super::queue::{Item, LaneQueue, Load, Offered, Place, Placing};
+use crate::payload::{Content, Payload};
+
+/// Ring bytes that are read before their room is given back.
+const RELEASE_AT: u64 = 16 << 10;
+/// Payloads of different senders that may arrive in pieces at the same time.
+const MAX_STREAMS: usize = 256;
+/// After the broker has refused an arena it is not asked again for this long.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
+
+/// What a client sends by its lane, and what it shares with the broker.
+pub(crate) struct UpLane {
+    queue: LaneQueue<Submissions, UpBell>,
+    arenas: Arc<Arenas>,
+    releases: Arc<Returns<Arc<OwnSegment>>>,
+    /// What the broker has introduced.
+    segments: Mutex<HashMap<u32, Arc<PeerSegment>>>,
+    /// Arenas that were taken over, until the broker says that they may be used.
+    taken_over: Mutex<HashMap<u32, OwnSegment>>,
+    wanted: Mutex<Wanted>,
+    inline_max: usize,
+    arena_bytes: usize,
+    trust: ShmTrust,
+    user: u32,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The broker was asked for an arena and has not answered.
+    is_asked: bool,
+    refused: Option<Instant>,
+}
+
+/// Chunks that are out.
+struct Submissions {
+    slots: Slots<Arc<Chunk>>,
+    returned: ReturnReader<Arc<PeerSegment>>,
+    arenas: Arc<Arenas>,
+}
+
+/// A lane that was taken over.
+pub(crate) struct TakenOver {
+    pub(crate) lane: Arc<UpLane>,
+    pub(crate) intake: DownIntake,
+    /// What the broker rings.
+    pub(crate) bell: OwnedFd,
+}
+
+impl UpLane {
+    /// Takes over the lane whose descriptors the broker has sent.
+    ///
+    /// # Errors
+    /// When they are not what they should be, or the system refuses.
+    pub(crate) fn take_over(
+        descriptors: Vec<OwnedFd>,
+        outbox: &Arc<Outbox>,
+        (queue_limits, limits, trust): (OutboxLimits, &Limits, ShmTrust),
+    ) -> io::Result<TakenOver> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let descriptors: [OwnedFd; 4] =
+            descriptors.try_into().map_err(|_| invalid("the descriptors of the lane did not arrive"))?;
+        let [up, down, up_bell, down_bell] = descriptors;
+        let header = read_header(&down)?;
+        let layout_of = |ring: u32, slots: u32| ControlLayout::new(ring as usize, slots as usize);
+        let up_layout = layout_of(header.up_ring.get(), header.leases.get());
+        let down_layout = layout_of(header.down_ring.get(), header.submissions.get());
+        let (Some(up_layout), Some(down_layout)) = (up_layout, down_layout) else {
+            return Err(invalid("the broker's lane has impossible sizes"));
+        };
+        let down = Arc::new(PeerSegment::map(&down, down_layout.total())?);
+        let up = Arc::new(OwnSegment::take_over(&up, up_layout.total())?);
+        let arenas = Arenas::new();
+        let placing = Submissions {
+            slots: Slots::new(header.submissions.get()),
+            returned: ReturnReader::new(Arc::clone(&down), down_layout),
+            arenas: Arc::clone(&arenas),
+        };
+        let producer = Producer::new(Arc::clone(&up), Arc::clone(&down), up_layout);
+        let up_bell = UpBell::received(up_bell);
+        let queue = LaneQueue::new(producer, placing, queue_limits, up_bell, Arc::clone(outbox));
+        let as_size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let lane = Arc::new(Self {
+            queue,
+            arenas,
+            releases: Arc::new(Returns::new(Arc::clone(&up), up_layout)),
+            segments: Mutex::default(),
+            taken_over: Mutex::default(),
+            wanted: Mutex::default(),
+            inline_max: (header.inline_max.get() as usize).min(COPY_MAX),
+            arena_bytes: as_size(header.arena_bytes.get()),
+            trust,
+            user: rustix::process::geteuid().as_raw(),
+        });
+        let intake = DownIntake {
+            consumer: Consumer::new(up, down, down_layout),
+            lane: Arc::clone(&lane),
+            fragments: Fragments::new(MAX_STREAMS, limits.max_payload),
+            names: Vec::new(),
+        };
+        Ok(TakenOver { lane, intake, bell: DownWaiter::received(down_bell)?.into_descriptor() })
+    }
+
+    /// Accepts a message, broadcast or publication. A large payload moves into an arena, if there is room; it stays
+    /// there when the call has to be repeated. `op_id` is called under the queue's lock.
+    pub(crate) fn poll_send(
+        self: &Arc<Self>,
+        context: &mut Context<'_>,
+        (operation, qos): (Operation, QoS),
+        (address, receiver): (&str, Option<&str>),
+        (content, pool): (&mut Content<'_>, &Pool),
+        op_id: impl FnOnce() -> u32,
+    ) -> Poll<Result<Offered, Refused>> {
+        if busway_shm::is_forked_child() {
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        self.move_into_arena(content, pool);
+        let load = match &*content {
+            Content::Borrowed(bytes) => Load::Borrowed(bytes),
+            Content::Owned(payload) => match payload.chunk() {
+                Some(chunk) if chunk.is_of(&self.arenas) => Load::Large(Large::Held(Arc::clone(chunk))),
+                _ if payload.len() <= COPY_MAX => Load::Borrowed(payload),
+                _ => payload.bytes().into(),
+            },
+        };
+        let item = Item {
+            descriptor: Descriptor { operation: operation as u8, code: qos as u8, ..Descriptor::default() },
+            parts: Parts { name: address.as_bytes(), second: receiver.unwrap_or_default().as_bytes() },
+        };
+        self.queue.poll_offer(context, item, &mut Some(load), (qos != QoS::No, op_id))
+    }
+
+    /// Accepts a change of subscriptions or exclusions; `list` is what a socket would carry.
+    pub(crate) fn poll_change(
+        &self,
+        context: &mut Context<'_>,
+        (operation, qos): (Operation, QoS),
+        list: &[u8],
+        op_id: impl FnOnce() -> u32,
+    ) -> Poll<Result<Offered, Refused>> {
+        if busway_shm::is_forked_child() {
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        let load =
+            if list.len() <= COPY_MAX { Load::Borrowed(list) } else { bytes::Bytes::copy_from_slice(list).into() };
+        let item = Item {
+            descriptor: Descriptor { operation: operation as u8, code: qos as u8, ..Descriptor::default() },
+            parts: Parts::default(),
+        };
+        self.queue.poll_offer(context, item, &mut Some(load), (qos != QoS::No, op_id))
+    }
+
+    /// What is longer than the ring should carry is written where everybody can read it; without room it goes as it
+    /// is.
+    fn move_into_arena(self: &Arc<Self>, content: &mut Content<'_>, pool: &Pool) {
+        let bytes = match &*content {
+            Content::Borrowed(bytes) => *bytes,
+            Content::Owned(payload) if payload.chunk().is_none_or(|chunk| !chunk.is_of(&self.arenas)) => payload,
+            Content::Owned(_) => return,
+        };
+        if bytes.len() <= self.inline_max {
+            return;
+        }
+        if let Some(mut loan) = self.loan(bytes.len()) {
+            loan.copy_from_slice(bytes);
+            *content = Content::Owned(Payload::of_chunk(loan.freeze()));
+        } else if bytes.len() > COPY_MAX && matches!(content, Content::Borrowed(_)) {
+            *content = Content::Owned(pool.share_copy(bytes).into());
+        }
+    }
+
+    /// Memory for a payload in an arena; `None` when there is no room, and then the broker is asked for more.
+    pub(crate) fn loan(&self, length: usize) -> Option<busway_shm::Loan> {
+        if let Some(loan) = self.arenas.loan(length) {
+            return Some(loan);
+        }
+        // What has come back since makes room.
+        self.queue.placing(Submissions::take_back)?;
+        let loan = self.arenas.loan(length);
+        if loan.is_none() {
+            self.want_arena(Arenas::segment_length(length));
+        }
+        loan
+    }
+
+    fn want_arena(&self, length: usize) {
+        if length > self.arena_bytes.saturating_sub(self.arenas.bytes()) {
+            return;
+        }
+        let mut wanted = self.wanted.lock();
+        if wanted.is_asked || wanted.refused.is_some_and(|since| since.elapsed() < REFUSED_FOR) {
+            return;
+        }
+        wanted.is_asked = true;
+        drop(wanted);
+        self.queue.control(Descriptor {
+            operation: operation::ARENA_WANTED,
+            offset: (length as u64).into(),
+            ..Descriptor::default()
+        });
+    }
+
+    /// Rings the broker if it sleeps and something came for it.
+    pub(crate) fn flush(&self) {
+        self.queue.flush();
+    }
+
+    /// For the connection's task, whenever the broker has rung.
+    ///
+    /// # Errors
+    /// When the broker has broken the rules.
+    pub(crate) fn pump(&self) -> Result<(), Violation> {
+        self.queue.pump()
+    }
+
+    /// Whether somebody waits for room in the ring.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.queue.has_waiting()
+    }
+
+    /// The broker does not read at the moment: who waits may use the queue.
+    pub(crate) fn spill(&self) {
+        self.queue.spill();
+    }
+
+    /// Ready with `true` when everything is in the ring, with `false` when the lane has ended.
+    pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<bool> {
+        self.queue.poll_written(context)
+    }
+
+    /// Moves what waits into the ring, blocking the thread for at most `patience`.
+    pub(crate) fn flush_blocking(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.queue.pump().is_ok() && self.queue.level().bytes > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        self.queue.flush();
+    }
+
+    /// Gives up arenas that have not been used for a while. Called now and then.
+    pub(crate) fn tidy(&self) {
+        self.queue.placing(Submissions::take_back);
+        for number in self.arenas.idle() {
+            self.queue.control(Descriptor {
+                operation: operation::ARENA_DROPPED,
+                segment: number.into(),
+                ..Descriptor::default()
+            });
+        }
+    }
+
+    /// Ends the lane. Payloads that were received stay readable; memory that is out is never used again, because
+    /// nobody can say any longer who reads it.
+    pub(crate) fn close(&self) {
+        self.arenas.abandon();
+        let (_, out) = self.queue.close(|submissions| submissions.slots.drain());
+        drop(out);
+        self.segments.lock().clear();
+        self.taken_over.lock().clear();
+    }
+
+    /// Maps a segment that has come, which may take a while, and answers.
+    pub(crate) fn map(&self, frame: SegmentFrame, descriptor: Option<OwnedFd>) {
+        let number = frame.number.get();
+        let is_done = match descriptor {
+            None => false,
+            Some(descriptor) if frame.is_arena() => self.take_arena(&frame, &descriptor).is_ok(),
+            Some(descriptor) => self.map_introduced(&frame, &descriptor).is_ok(),
+        };
+        let operation = if is_done { operation::SEGMENT_OK } else { operation::SEGMENT_FAILED };
+        self.queue.control(Descriptor { operation, segment: number.into(), ..Descriptor::default() });
+    }
+
+    fn take_arena(&self, frame: &SegmentFrame, descriptor: &OwnedFd) -> io::Result<()> {
+        let length = usize::try_from(frame.length.get()).map_err(io::Error::other)?;
+        let segment = OwnSegment::take_over(descriptor.as_fd(), length)?;
+        self.taken_over.lock().insert(frame.number.get(), segment);
+        Ok(())
+    }
+
+    fn map_introduced(&self, frame: &SegmentFrame, descriptor: &OwnedFd) -> io::Result<()> {
+        let is_trusted = match self.trust {
+            ShmTrust::SameUser => frame.owner.get() == self.user,
+            ShmTrust::All => true,
+            ShmTrust::None => false,
+        };
+        if !is_trusted {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let length = usize::try_from(frame.length.get()).map_err(io::Error::other)?;
+        let segment = PeerSegment::map(descriptor.as_fd(), length)?;
+        segment.populate();
+        self.segments.lock().insert(frame.number.get(), Arc::new(segment));
+        Ok(())
+    }
+
+    fn arena_answer(&self, number: u32, is_ready: bool) {
+        if let Some(segment) = self.taken_over.lock().remove(&number)
+            && is_ready
+        {
+            self.arenas.add(number, segment);
+        }
+        *self.wanted.lock() = Wanted { is_asked: false, refused: (!is_ready).then(Instant::now) };
+    }
+}
+
+fn read_header(segment: &OwnedFd) -> io::Result<Header> {
+    let page = PeerSegment::map(segment, PAGE)?;
+    let mut bytes = [0; size_of::<Header>()];
+    page.read(HEADER, &mut bytes);
+    Header::read_from_bytes(&bytes)
+        .ok()
+        .filter(|header| header.magic.get() == MAGIC && header.version.get() == VERSION)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the broker speaks another version of the lane"))
+}
+
+impl Submissions {
+    /// Takes back what the broker has given back.
+    fn take_back(&mut self) -> Result<(), Violation> {
+        while let Some((slot, generation)) = self.returned.next_returned()? {
+            self.slots.take(slot, generation)?;
+        }
+        Ok(())
+    }
+}
+
+impl Placing for Submissions {
+    type Held = Arc<Chunk>;
+
+    fn place(&mut self, chunk: Arc<Chunk>) -> Result<Result<Place, Arc<Chunk>>, Violation> {
+        if !self.slots.has_free() {
+            self.take_back()?;
+        }
+        if !chunk.is_of(&self.arenas) {
+            return Ok(Err(chunk));
+        }
+        let (segment, offset) = (chunk.segment(), chunk.offset() as u64);
+        Ok(self.slots.put(chunk).map(|(slot, generation)| Place { segment, offset, slot, generation }))
+    }
+
+    fn length(chunk: &Arc<Chunk>) -> usize {
+        chunk.len()
+    }
+
+    fn copy(chunk: &Arc<Chunk>, position: usize, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&chunk.as_slice()[position..position + bytes.len()]);
+    }
+
+    fn count_copy(&mut self) {}
+}
+
+/// What the broker sends by a lane, as the client reads it.
+pub(crate) struct DownIntake {
+    consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
+    lane: Arc<UpLane>,
+    fragments: Fragments<Head>,
+    names: Vec<u8>,
+}
+
+/// What the first fragment says of a frame.
+struct Head {
+    kind: FrameKind,
+    realtime: bool,
+    names: Vec<u8>,
+    first: usize,
+}
+
+/// Something for the application.
+pub(crate) enum Arrival<'a> {
+    Confirmation { op_id: u32, code: ResultCode },
+    Delivery { kind: FrameKind, realtime: bool, sender: &'a [u8], topic: &'a [u8], payload: Payload },
+}
+
+impl DownIntake {
+    /// The next thing for the application; what concerns the lane itself is done on the way.
+    ///
+    /// # Errors
+    /// When the broker breaks the rules.
+    pub(crate) fn next_arrival(&mut self, pool: &Pool) -> Result<Option<Arrival<'_>>, Violation> {
+        loop {
+            if self.consumer.unreleased() >= RELEASE_AT {
+                self.release();
+            }
+            let Some(record) = self.consumer.next_record()? else { return Ok(None) };
+            let descriptor = &record.descriptor;
+            let number = descriptor.segment.get();
+            match descriptor.operation {
+                operation::SEGMENT_GONE => drop(self.lane.segments.lock().remove(&number)),
+                operation::ARENA_READY => self.lane.arena_answer(number, true),
+                operation::ARENA_REFUSED => self.lane.arena_answer(number, false),
+                FrameKind::ACKNOWLEDGEMENT => {
+                    let code = ResultCode(descriptor.code);
+                    return Ok(Some(Arrival::Confirmation { op_id: descriptor.op_id.get(), code }));
+                }
+                kind => {
+                    let kind = FrameKind::from_byte(kind).ok_or(Violation::Descriptor)?;
+                    if let Some((head, payload)) = self.read(&record, kind, pool)? {
+                        return Ok(Some(self.delivery(head, payload)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(
+        &mut self,
+        record: &busway_shm::Record,
+        kind: FrameKind,
+        pool: &Pool,
+    ) -> Result<Option<(Head, Payload)>, Violation> {
+        let descriptor = &record.descriptor;
+        let mut names = std::mem::take(&mut self.names);
+        let first = self.consumer.copy_names(record, &mut names);
+        let head = Head { kind, realtime: descriptor.flags & flag::REALTIME != 0, names, first };
+        let length = descriptor.payload.get() as usize;
+        if descriptor.flags & flag::FRAGMENT != 0 {
+            let piece = Piece {
+                stream: descriptor.stream.get(),
+                length,
+                total: descriptor.offset.get(),
+                more: descriptor.flags & flag::MORE != 0,
+            };
+            let consumer = &self.consumer;
+            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
+            return Ok(done.map(|(head, memory)| (head, pool.share(memory).into())));
+        }
+        let payload = if descriptor.flags & flag::IN_PLACE == 0 {
+            let mut bytes = Vec::with_capacity(length);
+            self.consumer.copy_payload(record, &mut bytes);
+            bytes.into()
+        } else {
+            let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
+            let range = (descriptor.offset.get(), descriptor.payload.get());
+            let slot = (descriptor.slot.get(), descriptor.generation.get());
+            let releases = Arc::clone(&self.lane.releases);
+            Payload::in_place(Arc::new(Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?))
+        };
+        Ok(Some((head, payload)))
+    }
+
+    fn delivery(&mut self, head: Head, payload: Payload) -> Arrival<'_> {
+        let Head { kind, realtime, names, first } = head;
+        // Keeps the memory for the names of the next record.
+        self.names = names;
+        let (sender, topic) = self.names.split_at(first);
+        Arrival::Delivery { kind, realtime, sender, topic, payload }
+    }
+
+    /// Gives the room of what was read back to the broker.
+    pub(crate) fn release(&mut self) {
+        if self.consumer.release() {
+            self.lane.queue.ring_anyway();
+        }
+    }
+
+    /// Says whether there is nothing to read; only then may the caller sleep.
+    ///
+    /// # Errors
+    /// When the broker breaks the rules.
+    pub(crate) fn arm(&mut self) -> Result<bool, Violation> {
+        self.consumer.arm()
+    }
+}

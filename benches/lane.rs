@@ -5,7 +5,9 @@
 use std::hint::black_box;
 
 use busway_shm::layout::ControlLayout;
-use busway_shm::{Arenas, Consumer, Descriptor, HeapMemory, OwnSegment, Parts, Producer, ReturnReader, Returns, Slots};
+use busway_shm::{
+    Arenas, Consumer, Descriptor, HeapMemory, Loan, OwnSegment, Parts, Producer, ReturnReader, Returns, Slots,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// As a lane has them to begin with.
@@ -52,7 +54,7 @@ fn loan(criterion: &mut Criterion) {
         // Something else is out, so that pieces are split and merged.
         let _other = arenas.loan(100);
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| black_box(arenas.loan(size).map(|loan| loan.freeze())));
+            bencher.iter(|| black_box(arenas.loan(size).map(Loan::freeze)));
         });
     }
     group.finish();
@@ -66,7 +68,7 @@ fn returns(criterion: &mut Criterion) {
     criterion.bench_function("slot out and back", |bencher| {
         bencher.iter(|| {
             for number in 0..BATCH {
-                let slot = slots.put(number).map_or_else(|_| panic!("a slot is free"), |slot| slot);
+                let slot = slots.put(number).unwrap_or_else(|_| panic!("a slot is free"));
                 returns.push(slot.0, slot.1);
             }
             while let Ok(Some((slot, generation))) = reader.next_returned() {

@@ -31,7 +31,8 @@ pub(crate) fn play_forker() {
     let create = |length| OwnSegment::create(c"forked", length, length).expect("a segment");
     let (control, control_descriptor) = create(layout.total());
     let mut reader = ReturnReader::new(PeerSegment::map(&control_descriptor, layout.total()).expect("a map"), layout);
-    let returns = Arc::new(Returns::new(Arc::new(control), layout));
+    let control = Arc::new(control);
+    let returns = Arc::new(Returns::new(Arc::clone(&control), layout));
     let (arena, arena_descriptor) = create(ARENA);
     let payloads = Arc::new(PeerSegment::map(&arena_descriptor, ARENA).expect("a map"));
     let arenas = Arenas::new();
@@ -42,7 +43,7 @@ pub(crate) fn play_forker() {
     let sample = Sample::new(payloads, (0, 100), (3, 1), returns.clone()).expect("within the segment");
     let places = mappings(NAME);
     assert_eq!(places.len(), 4);
-    assert!(!is_forked_child());
+    assert!(!is_forked_child() && control.is_here());
 
     // SAFETY: the child runs in a copy of this process in which no other thread holds a lock: the only other one is
     // that of the harness, which waits. It ends without running anything of the harness.
@@ -51,7 +52,7 @@ pub(crate) fn play_forker() {
             // What a panic says is expected, and would look like a failure.
             std::panic::set_hook(Box::new(|_| {}));
             let outcome = catch_unwind(AssertUnwindSafe(move || {
-                assert!(is_forked_child());
+                assert!(is_forked_child() && !control.is_here());
                 assert!(mappings(NAME).is_empty(), "nothing was mapped in the child");
                 assert!(says(|| drop(loan.to_vec())).contains("not to its forked child"));
                 assert!(says(|| loan[0] = 1).contains("not to its forked child"));

@@ -10,9 +10,10 @@ use crate::sentinel::is_forked_child;
 use crate::sync::Mutex;
 
 /// Arenas are this large; a payload of more than half of it gets a segment of its own.
-const ARENA: usize = 4 << 20;
+/// (An interpreter would take minutes for that much memory, all of it the same.)
+const ARENA: usize = if cfg!(miri) { 64 << 10 } else { 4 << 20 };
 /// Segments for one payload are multiples of this.
-const LARGE_STEP: usize = 2 << 20;
+const LARGE_STEP: usize = ARENA / 2;
 
 /// All arenas of one lane.
 #[derive(Debug, Default)]

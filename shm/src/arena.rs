@@ -9,12 +9,14 @@ use crate::segment::OwnSegment;
 use crate::sentinel::is_forked_child;
 use crate::sync::Mutex;
 
-/// Payloads up to this size share arenas; larger ones get segments of their own.
-const SHARED_MAX: usize = 2 << 20;
+/// Bytes of the first shared arena. (An interpreter would take minutes for that much memory, all of it the same.)
+const ARENA: usize = if cfg!(miri) { 64 << 10 } else { 4 << 20 };
 /// Sizes of the first shared arenas; later ones are as large as the last: who needs many soon has enough.
-const SHARED: [usize; 3] = [4 << 20, 16 << 20, 64 << 20];
+const SHARED: [usize; 3] = [ARENA, 4 * ARENA, 16 * ARENA];
+/// Payloads up to this size share arenas; larger ones get segments of their own.
+const SHARED_MAX: usize = ARENA / 2;
 /// Segments for one payload are multiples of this.
-const LARGE_STEP: usize = 2 << 20;
+const LARGE_STEP: usize = ARENA / 2;
 
 /// All arenas of one lane.
 #[derive(Debug, Default)]
@@ -266,8 +268,6 @@ impl DerefMut for Loan {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    const ARENA: usize = SHARED[0];
 
     fn arenas(lengths: &[usize]) -> Arc<Arenas> {
         let arenas = Arenas::new();

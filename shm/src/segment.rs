@@ -60,6 +60,12 @@ impl OwnSegment {
         self.region.length()
     }
 
+    /// Whether this process has mapped it. Only then may anything be stored: a forked child has the object, but not
+    /// the memory, also when it has mapped segments of its own.
+    pub fn is_here(&self) -> bool {
+        self.region.is_here()
+    }
+
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }

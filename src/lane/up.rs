@@ -35,6 +35,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// What a client sends by its lane, and what it shares with the broker.
 pub(crate) struct UpLane {
+    /// This side's segment: it is not there in a forked child, which must not touch the lane.
+    memory: Arc<OwnSegment>,
     queue: LaneQueue<Submissions, UpBell>,
     arenas: Arc<Arenas>,
     releases: Arc<Returns<Arc<OwnSegment>>>,
@@ -105,6 +107,7 @@ impl UpLane {
         let queue = LaneQueue::new(producer, placing, queue_limits, up_bell, Arc::clone(outbox));
         let as_size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let lane = Arc::new(Self {
+            memory: Arc::clone(&up),
             queue,
             arenas,
             releases: Arc::new(Returns::new(Arc::clone(&up), up_layout)),
@@ -135,7 +138,7 @@ impl UpLane {
         (content, pool): (&mut Content<'_>, &Pool),
         op_id: impl FnOnce() -> u32,
     ) -> Poll<Result<Offered, Refused>> {
-        if busway_shm::is_forked_child() {
+        if !self.memory.is_here() {
             return Poll::Ready(Err(Refused::Closed));
         }
         self.move_into_arena(content, pool);
@@ -162,7 +165,7 @@ impl UpLane {
         list: &[u8],
         op_id: impl FnOnce() -> u32,
     ) -> Poll<Result<Offered, Refused>> {
-        if busway_shm::is_forked_child() {
+        if !self.memory.is_here() {
             return Poll::Ready(Err(Refused::Closed));
         }
         let load =
@@ -193,7 +196,7 @@ impl UpLane {
     /// Memory for a payload in an arena; `None` when it is to travel in the ring, or there is no room, and then the
     /// broker is asked for more.
     pub(crate) fn loan(&self, length: usize) -> Option<busway_shm::Loan> {
-        if length <= self.inline_max {
+        if length <= self.inline_max || !self.memory.is_here() {
             return None;
         }
         let mut loan = self.arenas.loan(length);

@@ -120,6 +120,31 @@ fn records_sent_one_by_one_wake_the_sleeper_each_time() {
     check(one_producer);
 }
 
+/// Who may ring later, and does when it is told to, wakes the sleeper just as well.
+#[test]
+fn a_bell_that_is_put_off_is_rung_in_the_end() {
+    check(|| {
+        let (producer, mut consumer) = ring_at(0);
+        let shared = Shared::new(producer);
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let put_off = {
+                    let mut producer = shared.producer.lock().unwrap();
+                    append(&mut producer, 1, 0);
+                    producer.must_ring_later()
+                };
+                if put_off {
+                    assert!(shared.producer.lock().unwrap().must_ring(), "what was put off is asked for again");
+                    shared.bell.notify();
+                }
+            }
+        });
+        assert_eq!(receive(&mut consumer, &shared.bell, 1), [1]);
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn without_the_producers_fence_a_wake_up_is_lost() {
     fails_without(Fence::Tail, "ring::records_sent_one_by_one_wake_the_sleeper_each_time");

@@ -32,17 +32,19 @@ pub(crate) fn play_forker() {
     let create = |length| OwnSegment::create(c"forked", length, length).expect("a segment");
     let (control, control_descriptor) = create(layout.total());
     let mut reader = ReturnReader::new(PeerSegment::map(&control_descriptor, layout.total()).expect("a map"), layout);
-    let returns = Arc::new(Returns::new(Arc::new(control), layout));
+    let control = Arc::new(control);
+    let returns = Arc::new(Returns::new(Arc::clone(&control), layout));
     let (arena, arena_descriptor) = create(ARENA);
     let payloads = Arc::new(PeerSegment::map(&arena_descriptor, ARENA).expect("a map"));
     let arenas = Arenas::new();
     arenas.add(1, arena, ArenaKind::Shared);
     let mut loan = arenas.loan(100).expect("room");
     loan.fill(8);
+    let other_loan = arenas.loan(100).expect("room");
     let sample = Sample::new(payloads, (0, 100), (3, 1), returns.clone()).expect("within the segment");
     let places = mappings(NAME);
     assert_eq!(places.len(), 4);
-    assert!(!is_forked_child());
+    assert!(!is_forked_child() && control.is_here());
 
     // SAFETY: the child runs in a copy of this process in which no other thread holds a lock: the only other one is
     // that of the harness, which waits. It ends without running anything of the harness.
@@ -51,7 +53,7 @@ pub(crate) fn play_forker() {
             // What a panic says is expected, and would look like a failure.
             std::panic::set_hook(Box::new(|_| {}));
             let outcome = catch_unwind(AssertUnwindSafe(move || {
-                assert!(is_forked_child());
+                assert!(is_forked_child() && !control.is_here());
                 assert!(mappings(NAME).is_empty(), "nothing was mapped in the child");
                 assert!(says(|| drop(loan.to_vec())).contains("not to its forked child"));
                 assert!(says(|| loan[0] = 1).contains("not to its forked child"));
@@ -63,6 +65,10 @@ pub(crate) fn play_forker() {
                 drop((loan, sample, arenas, returns, reader));
                 assert!(pages.iter().all(|page| is_intact(*page)), "the child's own memory was unmapped");
                 has_its_own();
+                assert!(
+                    says(|| drop(other_loan.to_vec())).contains("not to its forked child"),
+                    "it is not its own now"
+                );
             }));
             // SAFETY: ends this process, and nothing else of it.
             unsafe { libc::_exit(i32::from(outcome.is_err())) }

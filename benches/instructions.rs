@@ -27,9 +27,9 @@ const CASES: [(&str, Case); 5] = [
 ];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo bench` calls every benchmark with options of its own.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let [name, times] = arguments.as_slice() else {
-        // `cargo bench` calls every benchmark with its own arguments.
         for (name, _) in CASES {
             tell(name);
         }

@@ -27,7 +27,7 @@ features() {
 main() {
   [[ -x $TARGET/reference/bin/busrtd ]] || tools/test --install >&2 || die "busrtd could not be installed: see above"
   cargo build --quiet --release --features server --bin buswayd || die "buswayd could not be built: see above"
-  cargo build --quiet --release --locked --manifest-path benches/versus/Cargo.toml --features "$(features)" ||
+  cargo build --quiet --release --manifest-path benches/versus/Cargo.toml --features "$(features)" ||
     die "benches/versus could not be built: see above"
   [[ -s $TARGET/versus-rivals ]] || say "only busrt is a rival; tools/install-rivals adds iceoryx2, zenoh and others"
   exec "$TARGET/release/versus" "$@"

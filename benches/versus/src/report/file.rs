@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::machine::{Machine, date, version};
 use super::rows::{Row, rows};
 use super::samples::Samples;
-use super::targets::{self, Verdict};
+use super::verdicts::{self, Verdict};
 use super::{plots, table};
 use crate::driver::Settings;
 use crate::failure::{Context, Result};
@@ -88,7 +88,7 @@ impl Record {
         self.rows.retain(|row| row.mode != mode);
         self.rows.extend(rows(samples, mode));
         self.runs.insert(mode.to_owned(), RunInfo { discarded: samples.discarded.clone(), ..info.clone() });
-        self.targets = targets::verdicts(&self.rows);
+        self.targets = verdicts::verdicts(&self.rows);
     }
 
     /// Writes the file.
@@ -131,7 +131,7 @@ impl Record {
 
     /// Prints every target; returns whether all that could be checked are reached.
     pub(crate) fn print_targets(&self) -> Result<bool> {
-        targets::print(&mut std::io::stdout().lock(), &self.targets)?;
+        verdicts::print(&mut std::io::stdout().lock(), &self.targets)?;
         Ok(self.targets.iter().all(|verdict| verdict.reached != Some(false)))
     }
 }

@@ -7,6 +7,7 @@ mod rows;
 mod samples;
 mod table;
 mod targets;
+mod verdicts;
 
 pub(crate) use file::{Record, RunInfo};
 pub(crate) use samples::{Case, Metric, Samples};

@@ -202,13 +202,15 @@ impl Connection {
         // Frames may have come in one read with the handshake.
         self.route_all().await?;
         loop {
+            let mut readiness = socket.readable().await?;
+            let outcome = self.read_all(&mut readiness).await;
+            self.reader.release();
             #[cfg(feature = "shm")]
             if let Some(switched) = self.negotiation.switched() {
-                return self.run_lane(socket, switched).await;
+                // Also when the end has come with the switch: what the client has sent before is in the ring.
+                return self.run_lane(socket, switched, outcome).await;
             }
-            let mut readiness = socket.readable().await?;
-            self.read_all(&mut readiness).await?;
-            self.reader.release();
+            outcome?;
         }
     }
 

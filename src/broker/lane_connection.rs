@@ -14,12 +14,28 @@ use crate::lane::{DownLane, Intake, LaneFrame};
 /// that a client which has gone has left.
 const TURN_FRAMES: usize = 4096;
 
+/// The end of a socket, before which everything is routed that the ring holds: it was sent before. Other failures end
+/// the connection at once.
+fn ending(outcome: Result<(), End>) -> Result<Option<End>, End> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(end @ (End::Closed | End::Io(_))) => Ok(Some(end)),
+        Err(end) => Err(end),
+    }
+}
+
 impl Connection {
     /// Serves a client by its lane until the connection ends. The socket tells of the end, and carries pings.
-    pub(super) async fn run_lane(&mut self, socket: &Socket, switched: Switched) -> Result<Never, End> {
+    /// `outcome` is that of the read that brought the switch.
+    pub(super) async fn run_lane(
+        &mut self,
+        socket: &Socket,
+        switched: Switched,
+        outcome: Result<(), End>,
+    ) -> Result<Never, End> {
         let (lane, mut intake, bell) = switched;
         tracing::info!(client = %self.source.peer.name, transport = "lane", "on the lane");
-        let mut ended = None;
+        let mut ended = ending(outcome)?;
         loop {
             lane.pump()?;
             let is_held = ended.is_none() && lane.is_half_full();
@@ -41,12 +57,7 @@ impl Connection {
             tokio::select! {
                 rung = bell.rung() => rung?,
                 readiness = socket.readable() => {
-                    // What is in the ring was sent before the end, and is routed before it.
-                    ended = match self.read_all(&mut readiness?).await {
-                        Ok(()) => None,
-                        Err(end @ (End::Closed | End::Io(_))) => Some(end),
-                        Err(end) => return Err(end),
-                    };
+                    ended = ending(self.read_all(&mut readiness?).await)?;
                     self.reader.release();
                 }
             }

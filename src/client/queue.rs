@@ -40,6 +40,24 @@ struct State {
     /// Frames that had arrived up to the one taken last, lost ones included.
     position: u64,
     closed: bool,
+    /// How many wait for a frame.
+    waiting: usize,
+}
+
+/// Counts itself among those that wait.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.state.lock().waiting += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().waiting -= 1;
+    }
 }
 
 /// What a queue holds and has taken.
@@ -112,9 +130,13 @@ impl ReceiveQueue {
 
     /// As [`recv`](ReceiveQueue::recv), with the frame's place among all that have arrived, lost ones included.
     pub(crate) async fn recv_placed(&self) -> Option<(Frame, u64)> {
+        if let Some(answer) = self.take(0) {
+            return answer;
+        }
+        let _waiting = Waiting::new(&self.shared);
         loop {
             let arrived = self.shared.arrived.notified();
-            if let Some(answer) = self.take() {
+            if let Some(answer) = self.take(1) {
                 return answer;
             }
             arrived.await;
@@ -123,10 +145,11 @@ impl ReceiveQueue {
 
     /// The next frame if there is one.
     pub(crate) fn try_recv(&self) -> Option<Frame> {
-        self.take().flatten().map(|(frame, _)| frame)
+        self.take(0).flatten().map(|(frame, _)| frame)
     }
 
-    fn take(&self) -> Option<Option<(Frame, u64)>> {
+    /// `own` is how many of those that wait are the caller itself.
+    fn take(&self, own: usize) -> Option<Option<(Frame, u64)>> {
         let mut state = self.shared.state.lock();
         let frame = state.frames.pop_front();
         if let Some(frame) = &frame {
@@ -135,8 +158,9 @@ impl ReceiveQueue {
         }
         let position = state.position;
         let more = !state.frames.is_empty() || state.closed;
+        let is_awaited = state.waiting > own;
         drop(state);
-        if more {
+        if more && is_awaited {
             // Another clone may be waiting for what is left.
             self.shared.arrived.notify_one();
         }

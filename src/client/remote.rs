@@ -257,7 +257,9 @@ impl Remote {
         if Handle::try_current().is_err() {
             // Nobody knows whether the runtime runs again before the program ends.
             #[cfg(feature = "shm")]
-            if let Some(lane) = remote.lane.current() {
+            if let Some(lane) = remote.lane.current()
+                && remote.outbox.flush_blocking(LAST_WRITE)
+            {
                 lane.flush_blocking(LAST_WRITE);
             }
             remote.outbox.flush_blocking(LAST_WRITE);
@@ -454,8 +456,11 @@ struct LastWrite(Arc<Remote>);
 impl Drop for LastWrite {
     fn drop(&mut self) {
         if !self.0.is_closed() {
+            // What waits before the socket comes before what waits before the lane, and lets the broker read that.
             #[cfg(feature = "shm")]
-            if let Some(lane) = self.0.lane.current() {
+            if let Some(lane) = self.0.lane.current()
+                && self.0.outbox.flush_blocking(LAST_WRITE)
+            {
                 lane.flush_blocking(LAST_WRITE);
             }
             self.0.outbox.finish_blocking(LAST_WRITE, LINGER);

@@ -63,6 +63,7 @@ fn run(options: &Options) -> Result<bool> {
 
 /// Measures a part and writes it down; returns its name.
 fn measure(options: &Options, part: &Command) -> Result<&'static str> {
+    driver::raise_descriptor_limit();
     let settings = options.settings(part);
     let info = RunInfo::new(&settings);
     let keep = |name: &'static str, samples: &Samples| -> Result<&'static str> {

@@ -67,8 +67,9 @@ impl Broker {
             BrokerProgram::NatsServer => {
                 let address = free_address()?;
                 let settings = folder.join("nats.conf");
-                // Its default takes no payload over 1 MiB.
-                std::fs::write(&settings, format!("listen: \"{address}\"\nmax_payload: 67108864\n"))?;
+                // By default it takes no payload over 1 MiB and cuts a client for which a window of large ones waits.
+                let limits = "max_payload: 67108864\nmax_pending: 536870912\nwrite_deadline: \"30s\"\n";
+                std::fs::write(&settings, format!("listen: \"{address}\"\n{limits}"))?;
                 command.arg("-c").arg(&settings);
                 address
             }

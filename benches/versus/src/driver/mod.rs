@@ -14,6 +14,8 @@ mod work;
 
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 pub(crate) use broker::Programs;
 pub(crate) use compare::compare;
 pub(crate) use run::Values;
@@ -52,6 +54,15 @@ impl Settings {
 
     fn wants(&self, work: &str) -> bool {
         work.contains(&self.only)
+    }
+}
+
+/// Thousands of clients need more descriptors than most systems give at first; processes inherit the limit.
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        eprintln!("versus: the limit of {:?} descriptors stays: {error}", limit.current);
     }
 }
 

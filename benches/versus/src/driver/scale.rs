@@ -73,17 +73,24 @@ fn idle(settings: &Settings, work: &Work, system: System) -> Result<Values> {
         crowds.push(cast.start(&Plan { index, ..plan.clone() })?);
     }
     let mut slowest = 0.0_f64;
-    for crowd in crowds {
-        slowest = slowest.max(cast.outcome(crowd)?.preparation);
-        cast.wait_for(crowd, READY)?;
+    for crowd in &crowds {
+        slowest = slowest.max(cast.outcome(*crowd)?.preparation);
+        cast.wait_for(*crowd, READY)?;
     }
     nap(1.0);
     let before = stage.broker.cpu()?;
     nap(WATCHED);
     let after = stage.broker.cpu()?;
     stage.broker.check()?;
-    cast.check()?;
     let memory = (rss(pid)? - empty).max(0.0) / count;
+    let mut connected = 0;
+    for crowd in &crowds {
+        cast.go(*crowd)?;
+        connected += cast.outcome(*crowd)?.messages;
+    }
+    if connected as f64 != count {
+        return Err(format!("{connected} of {count} clients are still connected").into());
+    }
     let mut values = vec![(Metric::ConnectRate, count / slowest), (Metric::MemoryEach, memory)];
     if let (Some(before), Some(after)) = (before, after) {
         let percent_of_a_core = after.since(before) / WATCHED * 100.0;

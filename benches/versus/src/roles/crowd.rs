@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Outcome;
-use crate::control::{Driver, END, READY, say, tell};
+use crate::control::{Driver, END, GO, READY, say, tell};
 use crate::failure::{Failure, Result};
 use crate::plan::Plan;
 use crate::stamp::{Outgoing, Stamp};
@@ -15,17 +15,15 @@ use crate::systems::BusClient;
 /// Connections that are being made at the same time.
 const AT_ONCE: usize = 64;
 
-/// Connects all clients as fast as it goes, then they stay.
+/// Connects all clients as fast as it goes; then they stay, and are counted when the driver asks.
 pub(super) async fn idle<C: BusClient>(plan: &Plan, mut driver: Driver) -> Result<()> {
     let started = Instant::now();
     let clients = connect_all::<C>(plan).await?;
     tell(&Outcome { preparation: started.elapsed().as_secs_f64(), ..Outcome::default() })?;
-    let mut kept = Vec::with_capacity(clients.len());
-    for mut client in clients {
-        client.only_receive();
-        kept.push(client);
-    }
     say(READY);
+    driver.wait_for(GO).await?;
+    let connected = clients.iter().filter(|client| client.is_connected()).count();
+    tell(&Outcome { messages: connected as u64, ..Outcome::default() })?;
     driver.wait_for(END).await
 }
 
@@ -37,7 +35,11 @@ async fn connect_all<C: BusClient>(plan: &Plan) -> Result<Vec<C>> {
             collect(&mut connecting, &mut clients).await?;
         }
         let (endpoint, name) = (plan.endpoint.clone(), plan.client_name(number));
-        connecting.spawn_local(async move { C::connect(&endpoint, &name).await });
+        connecting.spawn_local(async move {
+            let mut client = C::connect(&endpoint, &name).await?;
+            client.only_receive();
+            Ok(client)
+        });
     }
     while !connecting.is_empty() {
         collect(&mut connecting, &mut clients).await?;

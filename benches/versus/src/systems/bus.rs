@@ -31,6 +31,9 @@ pub(crate) trait BusClient: Sized + 'static {
     /// From now on it only receives: something else must keep the connection alive.
     fn only_receive(&mut self);
 
+    /// Whether the broker has not cut it.
+    fn is_connected(&self) -> bool;
+
     /// Leaves nothing behind that is not sent.
     async fn flush(&mut self) -> Result<()>;
 }

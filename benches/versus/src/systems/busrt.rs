@@ -82,6 +82,10 @@ impl BusClient for BusrtClient {
         });
     }
 
+    fn is_connected(&self) -> bool {
+        !self.events.is_closed()
+    }
+
     async fn flush(&mut self) -> Result<()> {
         // It flushes by itself, 10 us after the last write, and has no call for it.
         Ok(())

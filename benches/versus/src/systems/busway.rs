@@ -84,6 +84,10 @@ impl<const LANE: bool> BusClient for BuswayClient<LANE> {
         // It keeps itself alive.
     }
 
+    fn is_connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
     async fn flush(&mut self) -> Result<()> {
         self.client.flush().await?;
         Ok(())

@@ -159,6 +159,10 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         bytes: usize,
     ) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
+        if state.closed || state.violation.is_some() {
+            // What would be taken now would stay for as long as somebody remembers the peer.
+            return Err(Refused::Closed);
+        }
         let taken = state.has_space(&self.limits).and_then(|has_space| {
             if has_space {
                 state.take(item, load, bytes)?;

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use busway_net::link::{Body as SocketBody, Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::account::{Incoming, Pin, Segment};
 use super::backlog::Large;
-use super::control_frame::SegmentFrame;
+use super::budget::Spent;
+use super::control_frame::{Questions, SegmentFrame};
 use super::options::ShmTrust;
 use super::queue::{Item, LaneProducer, LaneQueue, Load, Place, Placing};
 use super::{COPY_MAX, Outgoing, Routed};
@@ -45,8 +46,10 @@ pub(super) struct Leases {
     returned: ReturnReader<Arc<PeerSegment>>,
     introductions: HashMap<u32, Introduction>,
     /// Segments to be introduced, one after the other.
-    wanted: VecDeque<Arc<Segment>>,
-    awaits_answer: bool,
+    wanted: VecDeque<Weak<Segment>>,
+    /// What the client has to say to show that it has read the question which is open.
+    awaits_answer: Option<u64>,
+    questions: Questions,
     user: u32,
     trust: ShmTrust,
     outbox: Arc<Outbox>,
@@ -54,7 +57,7 @@ pub(super) struct Leases {
 }
 
 struct Introduction {
-    segment: std::sync::Weak<Segment>,
+    segment: Weak<Segment>,
     state: IntroductionState,
 }
 
@@ -81,7 +84,8 @@ impl DownLane {
             returned,
             introductions: HashMap::new(),
             wanted: VecDeque::new(),
-            awaits_answer: false,
+            awaits_answer: None,
+            questions: Questions::default(),
             user,
             trust,
             outbox: Arc::clone(outbox),
@@ -192,8 +196,8 @@ impl DownLane {
     }
 
     /// The client has mapped a segment, or cannot.
-    pub(super) fn introduced(&self, number: u32, is_mapped: bool) {
-        self.queue.placing(|leases| leases.answered(number, is_mapped));
+    pub(super) fn introduced(&self, number: u32, token: u64, is_mapped: bool) {
+        self.queue.placing(|leases| leases.answered(number, token, is_mapped));
     }
 
     /// Ends the lane; what the client still holds is what is returned.
@@ -246,7 +250,8 @@ impl Leases {
         if self.trust.allows(segment.owner, self.user) && self.introductions.len() < MAX_INTRODUCED {
             let introduction = Introduction { segment: Arc::downgrade(segment), state: IntroductionState::Waiting };
             self.introductions.insert(segment.number, introduction);
-            self.wanted.push_back(Arc::clone(segment));
+            // Waiting keeps nobody's memory: the client may never answer.
+            self.wanted.push_back(Arc::downgrade(segment));
             self.introduce_next();
         }
         false
@@ -254,7 +259,7 @@ impl Leases {
 
     /// One descriptor at a time: a client that never reads must not use up what may be in flight.
     fn introduce_next(&mut self) {
-        while !self.awaits_answer {
+        while self.awaits_answer.is_none() {
             let Some(segment) = self.wanted.pop_front() else { return };
             let Ok(descriptor) = segment.descriptor.as_fd().try_clone_to_owned() else {
                 // Out of descriptors: this pair gets copies.
@@ -264,10 +269,12 @@ impl Leases {
                 continue;
             };
             if let Some(introduction) = self.introductions.get_mut(&segment.number) {
+            let Some(segment) = segment.upgrade() else { continue };
                 introduction.state = IntroductionState::Sent;
             }
-            self.awaits_answer = true;
-            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner);
+            let token = self.questions.next();
+            self.awaits_answer = Some(token);
+            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner, token);
             self.outbox.offer_control(|batch| {
                 batch.push_body(SocketBody::Descriptors(vec![descriptor]));
                 frame.encode(batch.inline());
@@ -276,9 +283,9 @@ impl Leases {
         }
     }
 
-    fn answered(&mut self, number: u32, is_mapped: bool) -> Result<(), Violation> {
-        // It may have gone meanwhile; the answer is to the one question that is open.
-        if !std::mem::take(&mut self.awaits_answer) {
+    fn answered(&mut self, number: u32, token: u64, is_mapped: bool) -> Result<(), Violation> {
+        // It may have gone meanwhile; the answer is to the one question that is open, by who has read it.
+        if self.awaits_answer.take() != Some(token) {
             return Err(Violation::Descriptor);
         }
         if let Some(introduction) = self.introductions.get_mut(&number) {

@@ -13,7 +13,7 @@ use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violatio
 use super::Routed;
 use super::account::{Account, Segment};
 use super::budget::{Cost, Spent};
-use super::control_frame::SegmentFrame;
+use super::control_frame::{Questions, SegmentFrame};
 use super::down::DownLane;
 use super::fragments::{Fragments, Piece};
 use super::host::LaneHost;
@@ -37,6 +37,9 @@ pub(crate) struct Intake {
     bytes: u64,
     /// The arena that the client has been given and has not taken over.
     pending: Option<PendingArena>,
+    questions: Questions,
+    /// Records that may be read before others have their turn.
+    turn: usize,
     fragments: Fragments<Head>,
     names: Vec<u8>,
     payload: Vec<u8>,
@@ -44,6 +47,7 @@ pub(crate) struct Intake {
 
 struct PendingArena {
     number: u32,
+    token: u64,
     descriptor: OwnedFd,
     length: usize,
     spent: Spent,
@@ -88,6 +92,8 @@ impl Intake {
             segments: HashMap::new(),
             bytes: 0,
             pending: None,
+            questions: Questions::default(),
+            turn: 0,
             fragments: Fragments::new(1, limits.max_payload),
             names: Vec::new(),
             payload: Vec::new(),
@@ -206,11 +212,12 @@ impl Intake {
         match descriptor.operation {
             operation::SEGMENT_OK | operation::SEGMENT_FAILED => {
                 let is_done = descriptor.operation == operation::SEGMENT_OK;
-                match self.pending.take_if(|pending| pending.number == number) {
+                let token = descriptor.offset.get();
+                match self.pending.take_if(|pending| (pending.number, pending.token) == (number, token)) {
                     Some(pending) => {
                         self.adopt(pending, is_done);
                     }
-                    None => self.down.introduced(number, is_done),
+                    None => self.down.introduced(number, token, is_done),
                 }
                 Ok(())
             }
@@ -245,19 +252,20 @@ impl Intake {
         let made = create_for_peer(c"busway-arena", length).and_then(|made| Ok((made.try_clone()?, made)));
         let Ok((for_client, descriptor)) = made else { return false };
         let number = self.host.next_segment();
-        let frame = SegmentFrame::arena(number, length, self.account.user);
+        let token = self.questions.next();
+        let frame = SegmentFrame::arena(number, length, self.account.user, token);
         self.outbox.offer_control(|batch| {
             batch.push_body(SocketBody::Descriptors(vec![for_client]));
             frame.encode(batch.inline());
         });
         self.outbox.flush();
-        self.pending = Some(PendingArena { number, descriptor, length, spent });
+        self.pending = Some(PendingArena { number, token, descriptor, length, spent });
         true
     }
 
     /// The client has taken an arena over, or could not.
     fn adopt(&mut self, pending: PendingArena, is_done: bool) {
-        let PendingArena { number, descriptor, length, spent } = pending;
+        let PendingArena { number, token: _, descriptor, length, spent } = pending;
         let map = if is_done { PeerSegment::adopt(&descriptor, length).ok() } else { None };
         let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
         let owner = self.account.user;

@@ -292,7 +292,12 @@ impl UpLane {
             Some(descriptor) => self.map_introduced(&frame, &descriptor).is_ok(),
         };
         let operation = if is_done { operation::SEGMENT_OK } else { operation::SEGMENT_FAILED };
-        self.queue.control(Descriptor { operation, segment: number.into(), ..Descriptor::default() });
+        self.queue.control(Descriptor {
+            operation,
+            segment: number.into(),
+            offset: frame.token,
+            ..Descriptor::default()
+        });
     }
 
     fn take_arena(&self, frame: &SegmentFrame, descriptor: &OwnedFd) -> io::Result<()> {

@@ -100,7 +100,22 @@ impl Intake {
         }
     }
 
-    /// The next frame; what concerns the lane itself is done on the way.
+    /// Begins a turn of so many records.
+    pub(crate) fn begin_turn(&mut self, records: usize) {
+        self.turn = records;
+    }
+
+    /// Ends a turn of so many records, and says how many were read.
+    pub(crate) fn end_turn(&mut self, records: usize) -> usize {
+        records - self.turn
+    }
+
+    /// Whether the turn is over: then there may be more.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.turn == 0
+    }
+
+    /// The next frame, if one comes within the turn; what concerns the lane itself is done on the way.
     ///
     /// # Errors
     /// When the client breaks the rules.
@@ -109,7 +124,10 @@ impl Intake {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
             }
+            // Each counts, also those that make no frame: what a client asks of the lane, and pieces.
+            let Some(turn) = self.turn.checked_sub(1) else { return Ok(None) };
             let Some(record) = self.consumer.next_record()? else { return Ok(None) };
+            self.turn = turn;
             let code = record.descriptor.operation;
             if code >= operation::SEGMENT_OK {
                 self.control(&record.descriptor)?;

@@ -128,7 +128,12 @@ impl DownLane {
 
     /// A payload of another lane: held in place, or copied if this client holds too much of it.
     fn hold(&self, payload: &Arc<Incoming>) -> Load<'static, Pin> {
-        match payload.pin(self.receiver) {
+        let pin = payload.pin(self.receiver).or_else(|| {
+            // It may have given back meanwhile what nobody has looked at since.
+            self.queue.placing(Leases::take_back)?;
+            payload.pin(self.receiver)
+        });
+        match pin {
             Some(pin) => Load::Large(Large::Held(pin)),
             None => {
                 self.counters.copied.fetch_add(1, Ordering::Relaxed);

@@ -31,6 +31,8 @@ pub(crate) struct DownLane {
     queue: LaneQueue<Leases, DownBell>,
     receiver: u64,
     counters: Arc<Counters>,
+    /// Counts for as long as somebody remembers the client, which may be longer than its connection lasts.
+    _spent: Arc<Spent>,
 }
 
 /// Payloads that went to a client, by how.
@@ -77,6 +79,7 @@ impl DownLane {
         bell: DownBell,
         outbox: &Arc<Outbox>,
         (limits, user, trust, receiver): (OutboxLimits, u32, ShmTrust, u64),
+        spent: Arc<Spent>,
     ) -> Self {
         let counters = Arc::new(Counters::default());
         let placing = Leases {
@@ -92,7 +95,7 @@ impl DownLane {
             counters: Arc::clone(&counters),
         };
         let queue = LaneQueue::new(producer, placing, limits, bell, Arc::clone(outbox));
-        Self { queue, receiver, counters }
+        Self { queue, receiver, counters, _spent: spent }
     }
 
     pub(crate) fn counters(&self) -> &Counters {

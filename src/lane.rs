@@ -35,6 +35,8 @@ mod sink;
 #[cfg(feature = "shm")]
 mod up;
 
+#[cfg(all(feature = "shm", feature = "broker"))]
+pub(crate) use budget::Spent;
 #[cfg(feature = "shm")]
 pub(crate) use control_frame::{SEGMENT_KIND, SegmentFrame};
 #[cfg(all(feature = "shm", feature = "broker"))]

@@ -10,9 +10,11 @@ use super::negotiation::Switched;
 use super::router::Request;
 use crate::lane::{DownLane, Intake, LaneFrame};
 
-/// Frames after which a connection lets others have their turn: more than fit into a ring, so that one turn reads all
-/// that a client which has gone has left.
-const TURN_FRAMES: usize = 4096;
+/// Records after which a connection lets others have their turn: more than fit into a ring, so that one turn reads
+/// all that a client which has gone has left.
+const TURN_RECORDS: usize = 4096;
+/// What a look at an empty ring counts for.
+const LOOK_RECORDS: usize = 8;
 
 /// The end of a socket, before which everything is routed that the ring holds: it was sent before. Other failures end
 /// the connection at once.
@@ -36,20 +38,26 @@ impl Connection {
         let (lane, mut intake, bell) = switched;
         tracing::info!(client = %self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
+        let mut turn = TURN_RECORDS;
         loop {
             lane.pump()?;
             let is_held = ended.is_none() && lane.is_half_full();
             self.hold_lane(is_held);
-            let more = !is_held && self.route_lane(&lane, &mut intake)?;
+            if ended.is_some() {
+                turn = TURN_RECORDS;
+            }
+            let (read, more) = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, turn)? };
             if let Some(end) = ended {
                 lane.pump()?;
                 return Err(end);
             }
-            if more {
+            // A client that writes whenever the ring is empty must not keep others from running, either.
+            turn = turn.saturating_sub(read + LOOK_RECORDS);
+            if turn == 0 {
+                turn = TURN_RECORDS;
                 tokio::task::yield_now().await;
-                continue;
             }
-            if !is_held && !intake.arm()? {
+            if more || (!is_held && !intake.arm()?) {
                 continue;
             }
             // A bell that rings without end must not keep others from running.
@@ -72,17 +80,16 @@ impl Connection {
         }
     }
 
-    /// Routes what is in the ring, as one batch; says whether there may be more.
-    fn route_lane(&mut self, lane: &Arc<DownLane>, intake: &mut Intake) -> Result<bool, End> {
+    /// Routes what is in the ring, at most `turn` records of it, as one batch; says how many these were, and whether
+    /// there may be more.
+    fn route_lane(&mut self, lane: &Arc<DownLane>, intake: &mut Intake, turn: usize) -> Result<(usize, bool), End> {
         let (mut frames, mut bytes) = (0, 0);
         let mut is_realtime = false;
+        intake.begin_turn(turn);
         let outcome = loop {
-            if frames == TURN_FRAMES {
-                break Ok(true);
-            }
             let frame = match intake.next_frame(&self.shared.router.pool) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => break Ok(false),
+                Ok(None) => break Ok(intake.is_turn_over()),
                 Err(violation) => break Err(violation.into()),
             };
             let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
@@ -101,7 +108,9 @@ impl Connection {
                 break Ok(true);
             }
         };
-        if frames > 0 {
+        let read = intake.end_turn(turn);
+        if read > 0 {
+            // Also of records that made no frame: their room goes back, and they were a sign of life.
             intake.release();
             let peer = &self.source.peer;
             peer.received.add(frames as u64, bytes);
@@ -109,6 +118,6 @@ impl Connection {
             peer.activity.amid.store(intake.is_amid(), Ordering::Relaxed);
             self.shared.router.finish(&mut self.touched);
         }
-        outcome
+        outcome.map(|more| (read, more))
     }
 }

@@ -14,7 +14,7 @@ mod with_lane {
 
     use crate::broker::Shared;
     use crate::broker::connection::Reader;
-    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, Sink, SocketSink};
+    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, Sink, SocketSink, Spent};
 
     /// How far the negotiation of a lane has come.
     pub(in crate::broker) struct Negotiation {
@@ -23,6 +23,8 @@ mod with_lane {
         receiver: u64,
         socket: Option<Arc<Socket>>,
         offer: Option<Offer>,
+        /// Counts until the connection ends, whatever became of the offer: its descriptors may never be read.
+        _spent: Option<Arc<Spent>>,
         /// A client may ask once.
         has_asked: bool,
         switched: Option<Switched>,
@@ -55,6 +57,7 @@ mod with_lane {
                 receiver,
                 socket,
                 offer: None,
+                _spent: None,
                 has_asked: false,
                 switched: None,
                 is_switched: false,
@@ -81,6 +84,7 @@ mod with_lane {
                     shared.lane_host.offer(socket, self.identity, with).map(|offer| {
                         // Its answer has to come from the process that connected.
                         reader.attest_senders();
+                        self._spent = Some(offer.spent());
                         self.offer = Some(offer);
                         sink.set_off(LaneOff::Negotiating);
                     })

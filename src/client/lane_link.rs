@@ -23,6 +23,9 @@ const LANE_VERSION: u8 = 1;
 /// Who waits for room in the ring for longer than this uses the queue: the broker does not read.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// Looks at a ring that is never empty, after which others have their turn.
+const TURN_LOOKS: u32 = 16;
+
 /// The lane of a connection, if it has one.
 #[derive(Default)]
 pub(super) struct LaneLink {
@@ -42,6 +45,8 @@ struct Side {
     is_switched: bool,
     /// The broker's end of the bell is closed; the socket tells of the rest.
     is_mute: bool,
+    /// Looks at the ring since others had their turn.
+    looks: u32,
 }
 
 impl LaneLink {
@@ -197,6 +202,11 @@ impl Remote {
                 return Ok(());
             }
             if !side.intake.arm().map_err(broken)? {
+                // A broker that writes whenever the ring is empty must not keep the application from running.
+                side.looks = side.looks.wrapping_add(1);
+                if side.looks.is_multiple_of(TURN_LOOKS) {
+                    tokio::task::yield_now().await;
+                }
                 return Ok(());
             }
         }
@@ -276,7 +286,7 @@ impl Remote {
         self.outbox.switch(&ClientTag::Ready.encode());
         self.lane.is_on.store(true, Ordering::Release);
         self.outbox.flush();
-        Ok(Side { lane, intake, bell, is_switched: false, is_mute: false })
+        Ok(Side { lane, intake, bell, is_switched: false, is_mute: false, looks: 0 })
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a broker sends beside a lane: segments, whose descriptors only a socket can carry.
 
+#[cfg(feature = "broker")]
+use std::hash::{BuildHasher, RandomState};
+
 use busway_net::wire::BrokerHeader;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -21,24 +24,27 @@ pub(crate) struct SegmentFrame {
     /// The user whose process writes it.
     pub(crate) owner: U32,
     purpose: u8,
+    /// The answer repeats it: who has not read the frame cannot answer, so that descriptors which nobody takes never
+    /// pile up.
+    pub(crate) token: U64,
 }
 
 impl SegmentFrame {
     #[cfg(feature = "broker")]
-    pub(super) fn arena(number: u32, length: usize, owner: u32) -> Self {
-        Self { number: number.into(), length: (length as u64).into(), owner: owner.into(), purpose: ARENA }
+    pub(super) fn arena(number: u32, length: usize, owner: u32, token: u64) -> Self {
+        let length = (length as u64).into();
+        Self { number: number.into(), length, owner: owner.into(), purpose: ARENA, token: token.into() }
     }
 
     #[cfg(feature = "broker")]
-    pub(super) fn introduction(number: u32, length: usize, owner: u32) -> Self {
-        Self { purpose: INTRODUCTION, ..Self::arena(number, length, owner) }
+    pub(super) fn introduction(number: u32, length: usize, owner: u32, token: u64) -> Self {
+        Self { purpose: INTRODUCTION, ..Self::arena(number, length, owner, token) }
     }
 
     /// Appends the whole frame.
     #[cfg(feature = "broker")]
     pub(super) fn encode(self, out: &mut Vec<u8>) {
-        #[expect(clippy::cast_possible_truncation, reason = "17 bytes")]
-        let length = U32::new(size_of::<Self>() as u32);
+        let length = U32::new(u32::try_from(size_of::<Self>()).unwrap_or(u32::MAX));
         let header = BrokerHeader { kind: SEGMENT_KIND, length, trailer: 0 };
         out.extend_from_slice(header.as_bytes());
         out.extend_from_slice(self.as_bytes());
@@ -52,5 +58,22 @@ impl SegmentFrame {
 
     pub(super) fn is_arena(&self) -> bool {
         self.purpose == ARENA
+    }
+}
+
+/// Numbers for questions to a client, which it cannot guess.
+#[cfg(feature = "broker")]
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    key: RandomState,
+    asked: u64,
+}
+
+#[cfg(feature = "broker")]
+impl Questions {
+    /// The number of the next question.
+    pub(super) fn next(&mut self) -> u64 {
+        self.asked += 1;
+        self.key.hash_one(self.asked)
     }
 }

@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::account::{Incoming, Pin, Segment};
 use super::backlog::Large;
-use super::control_frame::SegmentFrame;
+use super::budget::Spent;
+use super::control_frame::{Questions, SegmentFrame};
 use super::options::ShmTrust;
 use super::queue::{Item, LaneProducer, LaneQueue, Load, Place, Placing};
 use super::{COPY_MAX, Outgoing, Routed};
@@ -30,6 +31,8 @@ pub(crate) struct DownLane {
     queue: LaneQueue<Leases, DownBell>,
     receiver: u64,
     counters: Arc<Counters>,
+    /// Counts for as long as somebody remembers the client, which may be longer than its connection lasts.
+    _spent: Arc<Spent>,
 }
 
 /// Payloads that went to a client, by how.
@@ -47,8 +50,10 @@ pub(super) struct Leases {
     returned: ReturnReader<Arc<PeerSegment>>,
     introductions: HashMap<u32, Introduction>,
     /// Segments to be introduced, one after the other.
-    wanted: VecDeque<Arc<Segment>>,
-    awaits_answer: bool,
+    wanted: VecDeque<Weak<Segment>>,
+    /// What the client has to say to show that it has read the question which is open.
+    awaits_answer: Option<u64>,
+    questions: Questions,
     user: u32,
     trust: ShmTrust,
     outbox: Arc<Outbox>,
@@ -76,6 +81,7 @@ impl DownLane {
         bell: DownBell,
         outbox: &Arc<Outbox>,
         (limits, user, trust, receiver): (OutboxLimits, u32, ShmTrust, u64),
+        spent: Arc<Spent>,
     ) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
         let leases = |own: &Weak<Self>| Leases {
@@ -84,7 +90,8 @@ impl DownLane {
             returned,
             introductions: HashMap::new(),
             wanted: VecDeque::new(),
-            awaits_answer: false,
+            awaits_answer: None,
+            questions: Questions::default(),
             user,
             trust,
             outbox: Arc::clone(outbox),
@@ -92,7 +99,7 @@ impl DownLane {
         };
         Arc::new_cyclic(|own| {
             let queue = LaneQueue::new(producer, leases(own), limits, bell, Arc::clone(outbox));
-            Self { queue, receiver, counters: Arc::clone(&counters) }
+            Self { queue, receiver, counters: Arc::clone(&counters), _spent: spent }
         })
     }
 
@@ -129,7 +136,12 @@ impl DownLane {
 
     /// A payload of another lane: held in place, or copied if this client holds too much of it.
     fn hold(&self, payload: &Arc<Incoming>) -> Load<'static, Pin> {
-        match payload.pin(self.receiver) {
+        let pin = payload.pin(self.receiver).or_else(|| {
+            // It may have given back meanwhile what nobody has looked at since.
+            self.queue.placing(Leases::take_back)?;
+            payload.pin(self.receiver)
+        });
+        match pin {
             Some(pin) => Load::Large(Large::Held(pin)),
             None => {
                 self.counters.copied.fetch_add(1, Ordering::Relaxed);
@@ -205,8 +217,8 @@ impl DownLane {
     }
 
     /// The client has mapped a segment, or cannot.
-    pub(super) fn introduced(&self, number: u32, is_mapped: bool) {
-        self.queue.placing(|leases| leases.answered(number, is_mapped));
+    pub(super) fn introduced(&self, number: u32, token: u64, is_mapped: bool) {
+        self.queue.placing(|leases| leases.answered(number, token, is_mapped));
     }
 
     /// Ends the lane; what the client still holds is what is returned.
@@ -259,7 +271,8 @@ impl Leases {
         if self.trust.allows(segment.owner, self.user) && self.introductions.len() < MAX_INTRODUCED {
             let introduction = Introduction { segment: Arc::downgrade(segment), state: IntroductionState::Waiting };
             self.introductions.insert(segment.number, introduction);
-            self.wanted.push_back(Arc::clone(segment));
+            // Waiting keeps nobody's memory: the client may never answer.
+            self.wanted.push_back(Arc::downgrade(segment));
             self.introduce_next();
         }
         false
@@ -267,8 +280,9 @@ impl Leases {
 
     /// One descriptor at a time: a client that never reads must not use up what may be in flight.
     fn introduce_next(&mut self) {
-        while !self.awaits_answer {
+        while self.awaits_answer.is_none() {
             let Some(segment) = self.wanted.pop_front() else { return };
+            let Some(segment) = segment.upgrade() else { continue };
             let Ok(descriptor) = segment.descriptor.as_fd().try_clone_to_owned() else {
                 // Out of descriptors: this pair gets copies.
                 if let Some(introduction) = self.introductions.get_mut(&segment.number) {
@@ -279,8 +293,9 @@ impl Leases {
             if let Some(introduction) = self.introductions.get_mut(&segment.number) {
                 introduction.state = IntroductionState::Sent;
             }
-            self.awaits_answer = true;
-            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner);
+            let token = self.questions.next();
+            self.awaits_answer = Some(token);
+            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner, token);
             self.outbox.offer_control(|batch| {
                 batch.push_body(SocketBody::Descriptors(vec![descriptor]));
                 frame.encode(batch.inline());
@@ -289,9 +304,9 @@ impl Leases {
         }
     }
 
-    fn answered(&mut self, number: u32, is_mapped: bool) -> Result<(), Violation> {
-        // It may have gone meanwhile; the answer is to the one question that is open.
-        if !std::mem::take(&mut self.awaits_answer) {
+    fn answered(&mut self, number: u32, token: u64, is_mapped: bool) -> Result<(), Violation> {
+        // It may have gone meanwhile; the answer is to the one question that is open, by who has read it.
+        if self.awaits_answer.take() != Some(token) {
             return Err(Violation::Descriptor);
         }
         if let Some(introduction) = self.introductions.get_mut(&number) {

@@ -51,7 +51,7 @@ struct ZombieEntry {
 pub(super) struct Leavings {
     pidfd: OwnedFd,
     user: u32,
-    _spent: Spent,
+    spent: Arc<Spent>,
 }
 
 /// A lane that a client was offered.
@@ -134,7 +134,7 @@ impl LaneHost {
             batch.inline().extend_from_slice(&BrokerTag::Offer.encode());
         });
         outbox.flush();
-        let leavings = Leavings { pidfd, user, _spent: spent };
+        let leavings = Leavings { pidfd, user, spent: Arc::new(spent) };
         Ok(Offer { up, up_bell, down: Arc::new(down), down_bell, leavings, pid: identity.pid })
     }
 
@@ -185,6 +185,11 @@ fn layout() -> ControlLayout {
 }
 
 impl Offer {
+    /// What it costs. Whoever keeps it while the connection lasts counts descriptors that may never be read.
+    pub(crate) fn spent(&self) -> Arc<Spent> {
+        Arc::clone(&self.leavings.spent)
+    }
+
     /// The client has taken the lane over; `sender` is the process that says so.
     ///
     /// # Errors
@@ -203,6 +208,7 @@ impl Offer {
             tracing::debug!("no lane: {error}");
             LaneOff::ClientFailed
         };
+        let spent = self.spent();
         let up = Arc::new(PeerSegment::adopt(&self.up, layout.total()).map_err(failed)?);
         let bell = Watch::new(self.up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
         let user = self.leavings.user;
@@ -216,6 +222,7 @@ impl Offer {
             self.down_bell,
             outbox,
             (queue, user, host.options.trust, receiver),
+            spent,
         );
         let consumer = Consumer::new(self.down, up, layout);
         let intake = Intake::new(consumer, (&lane, account), host, outbox, limits, arena_bytes);

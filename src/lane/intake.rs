@@ -13,7 +13,7 @@ use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violatio
 use super::Routed;
 use super::account::{Account, Segment};
 use super::budget::{Cost, Spent};
-use super::control_frame::SegmentFrame;
+use super::control_frame::{Questions, SegmentFrame};
 use super::down::DownLane;
 use super::fragments::{Fragments, Piece};
 use super::host::LaneHost;
@@ -37,6 +37,9 @@ pub(crate) struct Intake {
     bytes: u64,
     /// The arena that the client has been given and has not taken over.
     pending: Option<PendingArena>,
+    questions: Questions,
+    /// Records that may be read before others have their turn.
+    turn: usize,
     fragments: Fragments<Head>,
     names: Vec<u8>,
     payload: Vec<u8>,
@@ -44,6 +47,7 @@ pub(crate) struct Intake {
 
 struct PendingArena {
     number: u32,
+    token: u64,
     descriptor: OwnedFd,
     length: usize,
     spent: Spent,
@@ -88,13 +92,30 @@ impl Intake {
             segments: HashMap::new(),
             bytes: 0,
             pending: None,
+            questions: Questions::default(),
+            turn: 0,
             fragments: Fragments::new(1, limits.max_payload),
             names: Vec::new(),
             payload: Vec::new(),
         }
     }
 
-    /// The next frame; what concerns the lane itself is done on the way.
+    /// Begins a turn of so many records.
+    pub(crate) fn begin_turn(&mut self, records: usize) {
+        self.turn = records;
+    }
+
+    /// Ends a turn of so many records, and says how many were read.
+    pub(crate) fn end_turn(&mut self, records: usize) -> usize {
+        records - self.turn
+    }
+
+    /// Whether the turn is over: then there may be more.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.turn == 0
+    }
+
+    /// The next frame, if one comes within the turn; what concerns the lane itself is done on the way.
     ///
     /// # Errors
     /// When the client breaks the rules.
@@ -103,7 +124,10 @@ impl Intake {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
             }
+            // Each counts, also those that make no frame: what a client asks of the lane, and pieces.
+            let Some(turn) = self.turn.checked_sub(1) else { return Ok(None) };
             let Some(record) = self.consumer.next_record()? else { return Ok(None) };
+            self.turn = turn;
             let code = record.descriptor.operation;
             if code >= operation::SEGMENT_OK {
                 self.control(&record.descriptor)?;
@@ -206,11 +230,12 @@ impl Intake {
         match descriptor.operation {
             operation::SEGMENT_OK | operation::SEGMENT_FAILED => {
                 let is_done = descriptor.operation == operation::SEGMENT_OK;
-                match self.pending.take_if(|pending| pending.number == number) {
+                let token = descriptor.offset.get();
+                match self.pending.take_if(|pending| (pending.number, pending.token) == (number, token)) {
                     Some(pending) => {
                         self.adopt(pending, is_done);
                     }
-                    None => self.down.introduced(number, is_done),
+                    None => self.down.introduced(number, token, is_done),
                 }
                 Ok(())
             }
@@ -245,19 +270,20 @@ impl Intake {
         let made = create_for_peer(c"busway-arena", length).and_then(|made| Ok((made.try_clone()?, made)));
         let Ok((for_client, descriptor)) = made else { return false };
         let number = self.host.next_segment();
-        let frame = SegmentFrame::arena(number, length, self.account.user);
+        let token = self.questions.next();
+        let frame = SegmentFrame::arena(number, length, self.account.user, token);
         self.outbox.offer_control(|batch| {
             batch.push_body(SocketBody::Descriptors(vec![for_client]));
             frame.encode(batch.inline());
         });
         self.outbox.flush();
-        self.pending = Some(PendingArena { number, descriptor, length, spent });
+        self.pending = Some(PendingArena { number, token, descriptor, length, spent });
         true
     }
 
     /// The client has taken an arena over, or could not.
     fn adopt(&mut self, pending: PendingArena, is_done: bool) {
-        let PendingArena { number, descriptor, length, spent } = pending;
+        let PendingArena { number, token: _, descriptor, length, spent } = pending;
         let map = if is_done { PeerSegment::adopt(&descriptor, length).ok() } else { None };
         let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
         let owner = self.account.user;

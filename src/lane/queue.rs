@@ -24,6 +24,8 @@ pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
 const RING_AT: u64 = 32 << 10;
 /// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
 const FRAGMENT_FRACTION: usize = 8;
+/// Who leaves so many answers of the lane itself unread is not read from, either.
+const MANY_URGENT: usize = 256;
 /// Bytes that are copied from one segment to another at once.
 const COPY_STEP: usize = 4 << 10;
 
@@ -163,6 +165,10 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         bytes: usize,
     ) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
+        if state.closed || state.violation.is_some() {
+            // What would be taken now would stay for as long as somebody remembers the peer.
+            return Err(Refused::Closed);
+        }
         let taken = state.has_space(&self.limits).and_then(|has_space| {
             if has_space {
                 state.take(item, load, bytes)?;
@@ -360,7 +366,9 @@ impl<P: Placing> State<P> {
     }
 
     fn is_half_full(&self, limits: &OutboxLimits) -> bool {
-        self.backlog.frames() > limits.frames / 2 || self.backlog.weight() > limits.bytes / 2
+        self.backlog.frames() > limits.frames / 2
+            || self.backlog.weight() > limits.bytes / 2
+            || self.urgent.len() > MANY_URGENT
     }
 
     /// Whether those who wait can go on; if not, asks to be woken when they can.

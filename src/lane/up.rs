@@ -199,12 +199,9 @@ impl UpLane {
         if length <= self.inline_max || !self.memory.is_here() {
             return None;
         }
-        let mut loan = self.arenas.loan(length);
-        if loan.is_none() {
-            // What has come back since makes room.
-            self.queue.placing(Submissions::take_back)?;
-            loan = self.arenas.loan(length);
-        }
+        // First what has come back: memory that was used last is the warmest, and the rest stays free.
+        self.queue.placing(Submissions::take_back)?;
+        let loan = self.arenas.loan(length);
         // One ahead: making a segment takes longer than a fast sender's next payload.
         if self.arenas.is_short_of(length) {
             self.want_arena(length);
@@ -298,7 +295,12 @@ impl UpLane {
             Some(descriptor) => self.map_introduced(&frame, &descriptor).is_ok(),
         };
         let operation = if is_done { operation::SEGMENT_OK } else { operation::SEGMENT_FAILED };
-        self.queue.control(Descriptor { operation, segment: number.into(), ..Descriptor::default() });
+        self.queue.control(Descriptor {
+            operation,
+            segment: number.into(),
+            offset: frame.token,
+            ..Descriptor::default()
+        });
     }
 
     fn take_arena(&self, frame: &SegmentFrame, descriptor: &OwnedFd) -> io::Result<()> {

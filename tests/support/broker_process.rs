@@ -24,12 +24,20 @@ pub(crate) struct BrokerProcess {
     directory: TemporaryDirectory,
     port: Port,
     options: Vec<String>,
+    /// A program that starts the broker, and its first arguments.
+    starter: Vec<String>,
     child: Child,
 }
 
 impl BrokerProcess {
     /// Starts a broker on a fresh socket and a free port and waits until both accept.
     pub(crate) fn start(setup: Setup, options: &[&str]) -> Self {
+        Self::start_by(setup, &[], options)
+    }
+
+    /// As `start`, by another program, which is given the broker's command line after its own first arguments.
+    pub(crate) fn start_by(setup: Setup, starter: &[&str], options: &[&str]) -> Self {
+        let starter: Vec<String> = starter.iter().map(|argument| (*argument).to_owned()).collect();
         let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         if !options.iter().any(|option| option == "-t") {
             // A test that stops for a while on a loaded machine is not a silent client.
@@ -38,8 +46,9 @@ impl BrokerProcess {
         for _ in 0..10 {
             let directory = TemporaryDirectory::new();
             let port = Port::free();
-            let child = spawn(setup, &directory, port.number, &options);
-            let mut broker = Self { setup, directory, port, options: options.clone(), child };
+            let child = spawn((setup, &starter), &directory, port.number, &options);
+            let (options, starter) = (options.clone(), starter.clone());
+            let mut broker = Self { setup, directory, port, options, starter, child };
             match broker.wait_until_it_accepts() {
                 Ok(()) => return broker,
                 // Somebody else took the port between our look and the broker's.
@@ -52,7 +61,7 @@ impl BrokerProcess {
 
     /// Starts again after an end, on the same path and port.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.setup, &self.directory, self.port.number, &self.options);
+        self.child = spawn((self.setup, &self.starter), &self.directory, self.port.number, &self.options);
         if let Err(log) = self.wait_until_it_accepts() {
             panic!("{}: the broker did not start again:\n{log}", self.setup);
         }
@@ -219,9 +228,17 @@ impl Drop for BrokerProcess {
     }
 }
 
-fn spawn(setup: Setup, directory: &TemporaryDirectory, port: u16, options: &[String]) -> Child {
+fn spawn((setup, starter): (Setup, &[String]), directory: &TemporaryDirectory, port: u16, options: &[String]) -> Child {
+    let mut command = match starter {
+        [] => Command::new(setup.flavor.program()),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(setup.flavor.program());
+            command
+        }
+    };
     let log = OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a log can be kept");
-    Command::new(setup.flavor.program())
+    command
         .arg("-B")
         .arg(directory.join("bus.sock"))
         .args(["-B", &format!("127.0.0.1:{port}")])

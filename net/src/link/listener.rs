@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::{libc, setsockopt_impl, sockopt_impl};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
@@ -145,10 +146,29 @@ impl Listener {
     }
 }
 
+sockopt_impl!(
+    /// Whether descriptors may come with what arrives (Linux 6.16); a connection takes it from its listener.
+    PassRights,
+    SetOnly,
+    libc::SOL_SOCKET,
+    SO_PASSRIGHTS,
+    bool
+);
+
+/// Missing in `libc`; the number of all machines but MIPS, SPARC and PA-RISC.
+const SO_PASSRIGHTS: libc::c_int = 83;
+
+/// No peer has a descriptor to send. Whoever merely closes one that was sent may have to wait for as long as its maker
+/// likes (a lingering socket, a file of FUSE), so that it must not even arrive. Older kernels let it.
+fn refuse_descriptors(socket: &OwnedFd) {
+    let _ = nix::sys::socket::setsockopt(socket, PassRights, &false);
+}
+
 fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let address = rustix::net::SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    refuse_descriptors(&socket);
     // The file takes its mode from the socket, so that it is at no time more open than asked for ...
     let mode = Mode::from_raw_mode(mode);
     let _ = rustix::fs::fchmod(socket.as_fd(), mode);

@@ -24,8 +24,6 @@ pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
 const RING_AT: u64 = 32 << 10;
 /// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
 const FRAGMENT_FRACTION: usize = 8;
-/// Who leaves so many answers of the lane itself unread is not read from, either.
-const MANY_URGENT: usize = 256;
 /// Bytes that are copied from one segment to another at once.
 const COPY_STEP: usize = 4 << 10;
 
@@ -322,6 +320,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         let mut state = self.state.lock();
         let level = state.level();
         state.closed = true;
+        state.urgent.clear();
         let backlog = std::mem::take(&mut state.backlog);
         let waiting = std::mem::take(&mut state.waiting);
         let last = last(&mut state.placing);
@@ -361,14 +360,18 @@ impl<P: Placing> State<P> {
         }
     }
 
+    /// What is the lane's own counts, too: a peer that asks for things and never reads the answers is held like one
+    /// that is sent too much.
+    fn waiting_frames(&self) -> usize {
+        self.backlog.frames() + self.urgent.len()
+    }
+
     fn is_over(&self, limits: &OutboxLimits) -> bool {
-        self.backlog.frames() >= limits.frames || self.backlog.weight() >= limits.bytes
+        self.waiting_frames() >= limits.frames || self.backlog.weight() >= limits.bytes
     }
 
     fn is_half_full(&self, limits: &OutboxLimits) -> bool {
-        self.backlog.frames() > limits.frames / 2
-            || self.backlog.weight() > limits.bytes / 2
-            || self.urgent.len() > MANY_URGENT
+        self.waiting_frames() > limits.frames / 2 || self.backlog.weight() > limits.bytes / 2
     }
 
     /// Whether those who wait can go on; if not, asks to be woken when they can.

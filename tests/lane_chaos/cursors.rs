@@ -27,7 +27,7 @@ fn a_cursor_that_cannot_be_ends_its_own_connection_alone() {
         ("head.unaligned", HEAD, 1),
         ("head.too.far", HEAD, 1 << 40),
         ("head.at.the.end.of.numbers", HEAD, u64::MAX),
-        ("returns.too.far", SLOT_TAIL, 1025),
+        ("returns.too.far", SLOT_TAIL, (1 << 16) + 1),
         ("returns.at.the.end.of.numbers", SLOT_TAIL, u64::MAX),
         ("returns.of.what.is.not.out", SLOT_TAIL, 1),
     ];

@@ -205,8 +205,8 @@ impl LanePeer {
     }
 
     /// A slot that may be used, and its next generation.
-    pub(crate) fn free_slot(&mut self, generations: &mut [u32; 8192]) -> (u32, u32) {
-        let slot = if self.used_slots < 8192 {
+    pub(crate) fn free_slot(&mut self, generations: &mut [u32]) -> (u32, u32) {
+        let slot = if (self.used_slots as usize) < generations.len() {
             self.used_slots += 1;
             self.used_slots - 1
         } else {

@@ -6,10 +6,13 @@
 //! payload is an object whose memory the router never looks at.
 //!
 //! `host` is where a broker's lanes begin, `down` what the broker sends by one, `intake` what it reads from one;
-//! `up` is a client's end. `queue` (with its `backlog`) is what waits before a ring on either side.
+//! a client sends by `up` and reads by `arrival`. `queue` (with its `backlog`) is what waits before a ring on either
+//! side, `record` what goes into it.
 
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod account;
+#[cfg(feature = "shm")]
+mod arrival;
 #[cfg(feature = "shm")]
 mod backlog;
 #[cfg(all(feature = "shm", feature = "broker"))]
@@ -30,11 +33,15 @@ mod options;
 #[cfg(feature = "shm")]
 mod queue;
 mod reason;
+#[cfg(feature = "shm")]
+mod record;
 #[cfg(feature = "broker")]
 mod sink;
 #[cfg(feature = "shm")]
 mod up;
 
+#[cfg(feature = "shm")]
+pub(crate) use arrival::{Arrival, DownIntake};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use budget::Spent;
 #[cfg(feature = "shm")]
@@ -56,7 +63,7 @@ pub use reason::LaneOff;
 #[cfg(feature = "broker")]
 pub(crate) use sink::{LaneStatus, Outgoing, QueueSink, Reader, Routed, Sink, SocketSink};
 #[cfg(feature = "shm")]
-pub(crate) use up::{Arrival, DownIntake, TakenOver, UpLane};
+pub(crate) use up::{TakenOver, UpLane};
 
 /// A body up to this size is copied behind its head: cheaper than sharing it.
 #[cfg(any(feature = "shm", feature = "broker"))]

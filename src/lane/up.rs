@@ -9,27 +9,23 @@ use std::time::{Duration, Instant};
 
 use busway_net::Pool;
 use busway_net::link::{Outbox, OutboxLimits, Refused};
-use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode};
-use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, PAGE, VERSION, flag, operation};
+use busway_net::wire::{Limits, Operation, QoS};
+use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, PAGE, VERSION, operation};
 use busway_shm::{
     ArenaKind, Arenas, Chunk, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer,
-    ReturnReader, Returns, Sample, Slots, UpBell, Violation,
+    ReturnReader, Returns, Slots, UpBell, Violation,
 };
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
 use super::COPY_MAX;
+use super::arrival::DownIntake;
 use super::backlog::Large;
 use super::control_frame::SegmentFrame;
-use super::fragments::{Fragments, Piece};
 use super::options::ShmTrust;
 use super::queue::{Item, LaneQueue, Load, Offered, Place, Placing};
 use crate::payload::{Content, Payload};
 
-/// Ring bytes that are read before their room is given back.
-const RELEASE_AT: u64 = 16 << 10;
-/// Payloads of different senders that may arrive in pieces at the same time.
-const MAX_STREAMS: usize = 256;
 /// After the broker has refused an arena it is not asked again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
 
@@ -39,9 +35,9 @@ pub(crate) struct UpLane {
     memory: Arc<OwnSegment>,
     queue: LaneQueue<Submissions, UpBell>,
     arenas: Arc<Arenas>,
-    releases: Arc<Returns<Arc<OwnSegment>>>,
+    pub(super) releases: Arc<Returns<Arc<OwnSegment>>>,
     /// What the broker has introduced.
-    segments: Mutex<HashMap<u32, Arc<PeerSegment>>>,
+    pub(super) segments: Mutex<HashMap<u32, Arc<PeerSegment>>>,
     /// Arenas that were taken over, until the broker says that they may be used.
     taken_over: Mutex<HashMap<u32, OwnSegment>>,
     wanted: Mutex<Wanted>,
@@ -119,12 +115,7 @@ impl UpLane {
             trust,
             user: rustix::process::geteuid().as_raw(),
         });
-        let intake = DownIntake {
-            consumer: Consumer::new(up, down, down_layout),
-            lane: Arc::clone(&lane),
-            fragments: Fragments::new(MAX_STREAMS, limits.max_payload),
-            names: Vec::new(),
-        };
+        let intake = DownIntake::new(Consumer::new(up, down, down_layout), &lane, limits.max_payload);
         Ok(TakenOver { lane, intake, bell: DownWaiter::received(down_bell)?.into_descriptor() })
     }
 
@@ -232,6 +223,11 @@ impl UpLane {
         self.queue.flush();
     }
 
+    /// Wakes the broker: it waits for room.
+    pub(super) fn ring(&self) {
+        self.queue.ring_anyway();
+    }
+
     /// For the connection's task, whenever the broker has rung.
     ///
     /// # Errors
@@ -326,7 +322,8 @@ impl UpLane {
         Ok(())
     }
 
-    fn arena_answer(&self, number: u32, is_ready: bool) {
+    /// The broker has answered the question for an arena.
+    pub(super) fn arena_answer(&self, number: u32, is_ready: bool) {
         let asked = self.wanted.lock().asked.take();
         let segment = self.taken_over.lock().remove(&number);
         match (segment, asked) {
@@ -379,117 +376,4 @@ impl Placing for Submissions {
     }
 
     fn count_copy(&mut self) {}
-}
-
-/// What the broker sends by a lane, as the client reads it.
-pub(crate) struct DownIntake {
-    consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
-    lane: Arc<UpLane>,
-    fragments: Fragments<Head>,
-    names: Vec<u8>,
-}
-
-/// What the first fragment says of a frame.
-struct Head {
-    kind: FrameKind,
-    realtime: bool,
-    names: Vec<u8>,
-    first: usize,
-}
-
-/// Something for the application.
-pub(crate) enum Arrival<'a> {
-    Confirmation { op_id: u32, code: ResultCode },
-    Delivery { kind: FrameKind, realtime: bool, sender: &'a [u8], topic: &'a [u8], payload: Payload },
-}
-
-impl DownIntake {
-    /// The next thing for the application; what concerns the lane itself is done on the way.
-    ///
-    /// # Errors
-    /// When the broker breaks the rules.
-    pub(crate) fn next_arrival(&mut self, pool: &Pool) -> Result<Option<Arrival<'_>>, Violation> {
-        loop {
-            if self.consumer.unreleased() >= RELEASE_AT {
-                self.release();
-            }
-            let Some(record) = self.consumer.next_record()? else { return Ok(None) };
-            let descriptor = &record.descriptor;
-            let number = descriptor.segment.get();
-            match descriptor.operation {
-                operation::SEGMENT_GONE => drop(self.lane.segments.lock().remove(&number)),
-                operation::ARENA_READY => self.lane.arena_answer(number, true),
-                operation::ARENA_REFUSED => self.lane.arena_answer(number, false),
-                FrameKind::ACKNOWLEDGEMENT => {
-                    let code = ResultCode(descriptor.code);
-                    return Ok(Some(Arrival::Confirmation { op_id: descriptor.op_id.get(), code }));
-                }
-                kind => {
-                    let kind = FrameKind::from_byte(kind).ok_or(Violation::Descriptor)?;
-                    if let Some((head, payload)) = self.read(&record, kind, pool)? {
-                        return Ok(Some(self.delivery(head, payload)));
-                    }
-                }
-            }
-        }
-    }
-
-    fn read(
-        &mut self,
-        record: &busway_shm::Record,
-        kind: FrameKind,
-        pool: &Pool,
-    ) -> Result<Option<(Head, Payload)>, Violation> {
-        let descriptor = &record.descriptor;
-        let mut names = std::mem::take(&mut self.names);
-        let first = self.consumer.copy_names(record, &mut names);
-        let head = Head { kind, realtime: descriptor.flags & flag::REALTIME != 0, names, first };
-        let length = descriptor.payload.get() as usize;
-        if descriptor.flags & flag::FRAGMENT != 0 {
-            let piece = Piece {
-                stream: descriptor.stream.get(),
-                length,
-                total: descriptor.offset.get(),
-                more: descriptor.flags & flag::MORE != 0,
-            };
-            let consumer = &self.consumer;
-            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
-            return Ok(done.map(|(head, memory)| (head, pool.share(memory).into())));
-        }
-        let payload = if descriptor.flags & flag::IN_PLACE == 0 {
-            let mut bytes = Vec::with_capacity(length);
-            self.consumer.copy_payload(record, &mut bytes);
-            bytes.into()
-        } else {
-            let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
-            let range = (descriptor.offset.get(), descriptor.payload.get());
-            let slot = (descriptor.slot.get(), descriptor.generation.get());
-            let releases = Arc::clone(&self.lane.releases);
-            Payload::in_place(Arc::new(Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?))
-        };
-        Ok(Some((head, payload)))
-    }
-
-    fn delivery(&mut self, head: Head, payload: Payload) -> Arrival<'_> {
-        let Head { kind, realtime, names, first } = head;
-        // Keeps the memory for the names of the next record.
-        self.names = names;
-        let (sender, topic) = self.names.split_at(first);
-        Arrival::Delivery { kind, realtime, sender, topic, payload }
-    }
-
-    /// Gives the room of what was read back to the broker.
-    pub(crate) fn release(&mut self) {
-        if self.consumer.release() {
-            self.lane.queue.ring_anyway();
-        }
-    }
-
-    /// Says whether there is nothing to read; only then may the caller sleep.
-    ///
-    /// # Errors
-    /// When the broker breaks the rules.
-    pub(crate) fn arm(&mut self) -> Result<bool, Violation> {
-        self.consumer.arm()
-    }
 }

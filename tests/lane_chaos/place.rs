@@ -37,7 +37,8 @@ pub(crate) fn expect_return_to(broker: &BrokerProcess, before: Holdings) {
     let started = Instant::now();
     loop {
         let now = Holdings::of(broker.id());
-        if now == before {
+        // A witness may have given up an arena meanwhile.
+        if now.descriptors <= before.descriptors && now.mappings <= before.mappings {
             return;
         }
         assert!(started.elapsed() < WATCHDOG / 2, "watchdog: the broker holds {now:?} and not {before:?} as before");

@@ -10,7 +10,11 @@ use std::time::Duration;
 use busway::client::Transport;
 use busway::{Client, QoS};
 
+use crate::place::segments;
 use crate::support::{BrokerProcess, WATCHDOG, eventually};
+
+/// Exchanges after which a client has asked for all arenas that it will ever need.
+const SETTLED: u64 = 10;
 
 pub(crate) struct Witness {
     stop: Arc<AtomicBool>,
@@ -23,12 +27,14 @@ impl Witness {
     pub(crate) fn start(broker: &BrokerProcess) -> Self {
         let (stop, exchanges) = (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU64; 2]>::default());
         let (socket, seen) = (broker.socket(), (Arc::clone(&stop), Arc::clone(&exchanges)));
-        let thread = thread::spawn(move || run(&socket, &seen.0, &seen.1));
+        let process = broker.id();
+        let thread = thread::spawn(move || run((&socket, process), &seen.0, &seen.1));
         let witness = Self { stop, exchanges, thread };
         // Until they have all that they will ever need of the broker.
-        for _ in 0..5 {
-            witness.goes_on();
-        }
+        eventually("the witnesses have settled", || {
+            assert!(!witness.thread.is_finished(), "the witnesses could not begin, see above");
+            witness.exchanges[0].load(Ordering::Relaxed) > SETTLED
+        });
         witness
     }
 
@@ -52,11 +58,12 @@ impl Witness {
     }
 }
 
-fn run(socket: &Path, stop: &AtomicBool, exchanges: &[AtomicU64; 2]) {
+fn run((socket, broker): (&Path, u32), stop: &AtomicBool, exchanges: &[AtomicU64; 2]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let lane = pair(socket, "lane", true).await;
         let sockets = pair(socket, "sockets", false).await;
+        fill_arenas(&lane.0, broker).await;
         for number in 0.. {
             for (index, (from, to, topic)) in [&lane, &sockets].into_iter().enumerate() {
                 exchange(from, to, topic, number).await;
@@ -68,6 +75,19 @@ fn run(socket: &Path, stop: &AtomicBool, exchanges: &[AtomicU64; 2]) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
+}
+
+/// Two arenas are what a client keeps, whatever it needs; it has them from the first, so that what the broker holds for
+/// it does not change.
+async fn fill_arenas(client: &Client, broker: u32) {
+    let mut loans = Vec::new();
+    while segments(broker, "arena").len() < 2 {
+        loans.push(client.loan(1 << 20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if loans.len() > 3 {
+            loans.clear();
+        }
+    }
 }
 
 async fn pair(socket: &Path, kind: &str, on_lane: bool) -> (Client, Client, String) {
@@ -90,7 +110,7 @@ async fn pair(socket: &Path, kind: &str, on_lane: bool) -> (Client, Client, Stri
 /// One confirmed publication, and its arrival: whole, and the next in order.
 async fn exchange(from: &Client, to: &Client, topic: &str, number: usize) {
     let length = [16, 2_000, 70_000][number % 3];
-    let payload: Vec<u8> = (0..length).map(|position| ((position / 7 + number) % 251).to_le_bytes()[0]).collect();
+    let payload: Vec<u8> = (0..length).map(|position| (position / 7 + number).to_le_bytes()[0]).collect();
     from.publish(topic, payload.as_slice()).qos(QoS::Processed).await.expect("a witness publishes");
     let frame = loop {
         let frame = tokio::time::timeout(WATCHDOG, to.recv()).await.expect("watchdog: a witness waits");

@@ -6,12 +6,12 @@ use tokio::runtime::Builder;
 use crate::child::Actor;
 use crate::place::{Holdings, broker, expect_return_to, segments, wait_until_gone};
 use crate::roles::numbered;
-use crate::support::{WATCHDOG, eventually};
+use crate::support::WATCHDOG;
 use crate::witness::Witness;
 
 /// Publishes to a holder until it holds something and has closed its connection, and then a lot more.
 fn with_a_holder(play: impl FnOnce(&mut Actor, &dyn Fn())) {
-    let broker = broker(&["--shm-client-bytes", "16M"]);
+    let broker = broker(&["--shm-client-bytes", "64M"]);
     let witness = Witness::start(&broker);
     let before = Holdings::of(broker.id());
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -41,7 +41,7 @@ fn with_a_holder(play: impl FnOnce(&mut Actor, &dyn Fn())) {
         }
         holder.expect("holds");
         // Several times what fits into its arenas.
-        publish(number, 500).await;
+        publish(number, 2_000).await;
         holder.say("check");
         holder.expect("unchanged");
         client.close().await;
@@ -99,6 +99,6 @@ fn a_process_may_come_back_as_often_as_it_likes() {
         actor.expect("there");
         actor.kill();
     }
-    eventually("all of it is given back", || Holdings::of(broker.id()) == before);
+    expect_return_to(&broker, before);
     witness.finish();
 }

@@ -159,10 +159,12 @@ impl Remote {
         let mut asked = self.ask_for_lane(receiver);
         let mut side = None;
         loop {
-            if let Err(reason) = self.turn(socket, receiver, &mut side).await {
-                return reason;
+            let outcome = self.turn(socket, receiver, &mut side).await;
+            let news = std::mem::take(&mut receiver.news);
+            if let Err(reason) = outcome {
+                return self.last_frames(receiver, side, &news).err().unwrap_or(reason);
             }
-            for news in std::mem::take(&mut receiver.news) {
+            for news in news {
                 if let Err(reason) = self.heed(news, receiver, &mut side) {
                     return reason;
                 }
@@ -218,14 +220,18 @@ impl Remote {
                 tokio::task::coop::consume_budget().await;
                 Ok(())
             }
-            received = self.receive_some(socket, receiver) => {
-                if received.is_err() && side.is_switched {
-                    // What the broker has sent before it went is there to be read.
-                    while self.hand_on_lane(receiver, &mut side.intake)? {}
-                }
-                received
-            }
+            received = self.receive_some(socket, receiver) => received,
         }
+    }
+
+    /// The socket has ended: hands on what the broker has sent by the lane before that, also when the end has come
+    /// with the switch.
+    fn last_frames(&self, receiver: &mut Receiver, side: Option<Side>, news: &[LaneNews]) -> Result<(), String> {
+        let Some(mut side) = side else { return Ok(()) };
+        if side.is_switched || news.iter().any(|news| matches!(news, LaneNews::Switch)) {
+            while self.hand_on_lane(receiver, &mut side.intake)? {}
+        }
+        Ok(())
     }
 
     /// Hands on what has come by the lane; says whether there may be more.

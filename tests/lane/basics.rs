@@ -47,7 +47,7 @@ async fn a_loan_is_read_in_place_by_every_kind_of_local_receiver() {
             }
         }
         assert_eq!(places, 0b1011, "all but the one on a socket read in place");
-        until(|| bus.broker.clients().clients.iter().any(|client| client.in_place.is_some_and(|count| count > 0)))
+        until(|| bus.broker().clients().clients.iter().any(|client| client.in_place.is_some_and(|count| count > 0)))
             .await;
     })
     .await;

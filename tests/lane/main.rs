@@ -3,4 +3,5 @@
 #![cfg(all(feature = "broker", feature = "shm"))]
 
 mod basics;
+mod endings;
 mod support;

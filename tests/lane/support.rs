@@ -14,7 +14,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A broker on a temporary socket.
 pub(crate) struct Bus {
-    pub(crate) broker: Broker,
+    broker: Option<Broker>,
     directory: PathBuf,
 }
 
@@ -31,7 +31,18 @@ impl Bus {
         std::fs::create_dir_all(&directory).expect("a temporary directory");
         let builder = Broker::builder().unix(directory.join("bus.sock")).tcp("127.0.0.1:0");
         let broker = options(builder).start().await.expect("the broker starts");
-        Self { broker, directory }
+        Self { broker: Some(broker), directory }
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        self.broker.as_ref().expect("it runs")
+    }
+
+    /// Ends the broker as a program does that is told to end.
+    pub(crate) async fn shut_down(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.shut_down().await;
+        }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -52,7 +63,7 @@ impl Bus {
 
     /// A client in the broker's own process.
     pub(crate) fn internal(&self, name: &str) -> Client {
-        self.broker.client(name).expect("it registers")
+        self.broker().client(name).expect("it registers")
     }
 }
 

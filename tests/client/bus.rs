@@ -1,7 +1,7 @@
 //! Where the clients of a promise meet: a broker of either flavour behind a socket, or one in this process.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{fmt, fs};
 
 use busway::broker::{Broker, RegisterError};
 use busway::client::{self, Builder, ConnectError};
@@ -203,21 +203,9 @@ impl Bus {
         process.wait();
     }
 
-    /// From now on the broker does nothing at all, and ends nothing either.
+    /// See [`BrokerProcess::freeze`].
     pub(crate) async fn freeze(&self) {
-        let process = self.process();
-        process.signal(Signal::STOP);
-        // The threads of a process stop one after the other.
-        let tasks = format!("/proc/{}/task", process.id());
-        until(|| {
-            let tasks = fs::read_dir(&tasks).expect("the broker is there");
-            tasks.flatten().all(|task| {
-                let status = fs::read_to_string(task.path().join("stat"));
-                // A thread that has just ended does nothing either.
-                status.is_ok_and(|status| status.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
-            })
-        })
-        .await;
+        tokio::task::block_in_place(|| self.process().freeze());
     }
 
     pub(crate) fn thaw(&self) {

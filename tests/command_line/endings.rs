@@ -133,7 +133,7 @@ fn nobody_who_reads_the_messages_is_no_reason_to_panic(setup: &Setup) {
 fn a_broker_that_does_not_answer_is_given_up(setup: &Setup) {
     let broker = setup.start();
     let listener = listen(setup, &broker);
-    broker.signal(Signal::STOP);
+    broker.freeze();
     // The system still accepts for it.
     let finished = Busway::on(setup, &broker, &["--timeout", "0.2", "send", "ear", "hello"]).run();
     broker.signal(Signal::CONT);

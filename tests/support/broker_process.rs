@@ -187,6 +187,21 @@ impl BrokerProcess {
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
+    /// From now on the broker does nothing at all, and ends nothing either. The threads of a process stop one after the
+    /// other; this waits for the last.
+    #[allow(dead_code, reason = "for the suites whose clients are programs")]
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        eventually("every thread of the broker stands still", || {
+            fs::read_dir(&tasks).expect("the broker is there").flatten().all(|task| {
+                // A thread that has just ended does nothing either.
+                let status = fs::read_to_string(task.path().join("stat"));
+                status.is_ok_and(|status| status.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
+            })
+        });
+    }
+
     /// Waits for the end of the broker.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)

@@ -60,8 +60,10 @@ pub use options::ShmTrust;
 #[cfg(feature = "shm")]
 pub(crate) use queue::Offered;
 pub use reason::LaneOff;
+#[cfg(all(feature = "shm", feature = "broker"))]
+pub(crate) use sink::LaneStatus;
 #[cfg(feature = "broker")]
-pub(crate) use sink::{LaneStatus, Outgoing, QueueSink, Reader, Routed, Sink, SocketSink};
+pub(crate) use sink::{Outgoing, QueueSink, Reader, Routed, Sink, SocketSink};
 #[cfg(feature = "shm")]
 pub(crate) use up::{TakenOver, UpLane};
 

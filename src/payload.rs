@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::{Cursor, Read};
 use std::ops::Deref;
-#[cfg(feature = "shm")]
+#[cfg(all(feature = "shm", feature = "ipc"))]
 use std::sync::Arc;
 
 #[cfg(feature = "ipc")]
@@ -30,21 +30,21 @@ pub struct Payload {
 enum Home {
     Bytes(Bytes),
     /// Memory that somebody else has written.
-    #[cfg(feature = "shm")]
+    #[cfg(all(feature = "shm", feature = "ipc"))]
     Place(Arc<dyn InPlace>),
     /// Memory of this client's arenas.
-    #[cfg(feature = "shm")]
+    #[cfg(all(feature = "shm", feature = "ipc"))]
     Chunk(Arc<busway_shm::Chunk>),
 }
 
 /// A payload that is read where it lies; dropping it gives it back.
-#[cfg(feature = "shm")]
+#[cfg(all(feature = "shm", feature = "ipc"))]
 pub(crate) trait InPlace: Send + Sync {
     /// The bytes.
     fn as_slice(&self) -> &[u8];
 }
 
-#[cfg(feature = "shm")]
+#[cfg(all(feature = "shm", feature = "ipc"))]
 impl InPlace for busway_shm::Sample {
     fn as_slice(&self) -> &[u8] {
         self.as_slice()
@@ -52,10 +52,10 @@ impl InPlace for busway_shm::Sample {
 }
 
 /// Keeps a payload for as long as its bytes are shared.
-#[cfg(feature = "shm")]
+#[cfg(all(feature = "shm", feature = "ipc"))]
 struct Owner(Payload);
 
-#[cfg(feature = "shm")]
+#[cfg(all(feature = "shm", feature = "ipc"))]
 impl AsRef<[u8]> for Owner {
     fn as_ref(&self) -> &[u8] {
         self.0.as_slice()
@@ -68,18 +68,18 @@ impl Payload {
         Self { home: Home::Bytes(Bytes::new()) }
     }
 
-    #[cfg(feature = "shm")]
+    #[cfg(all(feature = "shm", feature = "ipc"))]
     pub(crate) fn in_place(place: Arc<dyn InPlace>) -> Self {
         Self { home: Home::Place(place) }
     }
 
-    #[cfg(feature = "shm")]
+    #[cfg(all(feature = "shm", feature = "ipc"))]
     pub(crate) fn of_chunk(chunk: Arc<busway_shm::Chunk>) -> Self {
         Self { home: Home::Chunk(chunk) }
     }
 
     /// The chunk of an arena that it is, if it is one.
-    #[cfg(feature = "shm")]
+    #[cfg(all(feature = "shm", feature = "ipc"))]
     pub(crate) fn chunk(&self) -> Option<&Arc<busway_shm::Chunk>> {
         match &self.home {
             Home::Chunk(chunk) => Some(chunk),
@@ -103,7 +103,7 @@ impl Payload {
     pub(crate) fn weight(&self) -> usize {
         match &self.home {
             Home::Bytes(bytes) => bytes.len(),
-            #[cfg(feature = "shm")]
+            #[cfg(all(feature = "shm", feature = "ipc"))]
             _ => 0,
         }
     }
@@ -117,9 +117,9 @@ impl Payload {
     pub fn as_slice(&self) -> &[u8] {
         match &self.home {
             Home::Bytes(bytes) => bytes,
-            #[cfg(feature = "shm")]
+            #[cfg(all(feature = "shm", feature = "ipc"))]
             Home::Place(place) => place.as_slice(),
-            #[cfg(feature = "shm")]
+            #[cfg(all(feature = "shm", feature = "ipc"))]
             Home::Chunk(chunk) => chunk.as_slice(),
         }
     }
@@ -147,7 +147,7 @@ impl Payload {
     pub(crate) fn bytes(&self) -> Bytes {
         match &self.home {
             Home::Bytes(bytes) => bytes.clone(),
-            #[cfg(feature = "shm")]
+            #[cfg(all(feature = "shm", feature = "ipc"))]
             _ => Bytes::from_owner(Owner(self.clone())),
         }
     }

@@ -43,7 +43,7 @@ impl FromStr for ShmTrust {
 /// What a broker grants.
 #[cfg(feature = "broker")]
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "shm"), expect(dead_code, reason = "options are accepted where there is no lane"))]
+#[cfg_attr(not(feature = "shm"), allow(dead_code, reason = "options are accepted where there is no lane"))]
 pub(crate) struct BrokerOptions {
     pub(crate) is_on: bool,
     pub(crate) trust: ShmTrust,

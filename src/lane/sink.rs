@@ -130,6 +130,7 @@ pub(crate) trait Sink: Send + Sync {
 
 /// Whether a peer has a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "shm"), allow(dead_code, reason = "without the lane nobody asks why there is none"))]
 pub(crate) enum LaneStatus {
     /// It is not on a UNIX socket.
     NotLocal,
@@ -249,7 +250,7 @@ impl crate::payload::InPlace for Pin {
 
 /// Who reads in this process, and whom it trusts.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "shm"), expect(dead_code, reason = "only payloads in shared memory need trust"))]
+#[cfg_attr(not(feature = "shm"), allow(dead_code, reason = "only payloads in shared memory need trust"))]
 pub(crate) struct Reader {
     /// The peer's number.
     pub(crate) receiver: u64,
@@ -261,6 +262,7 @@ pub(crate) struct Reader {
 /// An in-process client's sink.
 pub(crate) struct QueueSink {
     pub(crate) queue: ReceiveQueue,
+    #[cfg_attr(not(feature = "shm"), allow(dead_code, reason = "only payloads in shared memory need trust"))]
     pub(crate) reader: Reader,
 }
 

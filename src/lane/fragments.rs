@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use busway_net::Pool;
-use busway_shm::Violation;
+use busway_shm::layout::flag;
+use busway_shm::{Descriptor, Violation};
 
 /// Memory for a payload that begins to arrive.
 const FIRST_STAGE: usize = 256 << 10;
@@ -34,6 +35,18 @@ pub(super) struct Piece {
     /// Bytes of the whole payload.
     pub(super) total: u64,
     pub(super) more: bool,
+}
+
+impl Piece {
+    /// The piece that a descriptor announces.
+    pub(super) fn of(descriptor: &Descriptor) -> Self {
+        Self {
+            stream: descriptor.stream.get(),
+            length: descriptor.payload.get() as usize,
+            total: descriptor.offset.get(),
+            more: descriptor.flags & flag::MORE != 0,
+        }
+    }
 }
 
 impl<M> Fragments<M> {

@@ -167,12 +167,7 @@ impl Intake {
         let head = Head { op_id: descriptor.op_id.get(), operation, qos, names, first };
         let length = descriptor.payload.get() as usize;
         if descriptor.flags & flag::FRAGMENT != 0 {
-            let piece = Piece {
-                stream: descriptor.stream.get(),
-                length,
-                total: descriptor.offset.get(),
-                more: descriptor.flags & flag::MORE != 0,
-            };
+            let piece = Piece::of(descriptor);
             let consumer = &self.consumer;
             let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
             return Ok(done.map(|(head, memory)| (head, Some(Routed::Owned(pool.share(memory).into())))));

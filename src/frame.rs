@@ -53,8 +53,20 @@ impl Frame {
         self.realtime
     }
 
-    /// How many frames this client lost just before this one, because its receive queue was full.
+    /// How many frames for this client were dropped just before this one, because its receive queue was full or by
+    /// its [`SlowPolicy`](crate::SlowPolicy): here, or in the broker.
     pub fn lost_before(&self) -> u64 {
         self.lost_before
+    }
+}
+
+#[cfg(feature = "ipc")]
+impl crate::policy::Queued for Frame {
+    fn topic(&self) -> Option<&Arc<str>> {
+        self.topic.as_ref()
+    }
+
+    fn weight(&self) -> usize {
+        self.payload.weight()
     }
 }

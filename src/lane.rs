@@ -2,7 +2,7 @@
 //!
 //! Everything that can take frames from the router is a [`Sink`]. A socket's sink is an outbox, an in-process
 //! client's a queue, a local client's the two ways that it may be reached by: its socket, and its lane once there is
-//! one. Routing runs on any thread, also one without a runtime, the set of touched sinks is a parameter of it, and a
+//! one; a slow client's policies stand before its sink. Routing runs on any thread, also one without a runtime, the set of touched sinks is a parameter of it, and a
 //! payload is an object whose memory the router never looks at.
 //!
 //! `host` is where a broker's lanes begin, `down` what the broker sends by one, `intake` what it reads from one;
@@ -30,13 +30,21 @@ mod intake;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod local_sink;
 mod options;
+#[cfg(feature = "broker")]
+mod patient_sink;
 #[cfg(feature = "shm")]
 mod queue;
+#[cfg(feature = "broker")]
+mod queue_sink;
 mod reason;
 #[cfg(feature = "shm")]
 mod record;
 #[cfg(feature = "broker")]
 mod sink;
+#[cfg(feature = "broker")]
+mod socket_sink;
+#[cfg(feature = "broker")]
+mod stored;
 #[cfg(feature = "shm")]
 mod up;
 
@@ -57,13 +65,21 @@ pub(crate) use local_sink::LocalSink;
 #[cfg(feature = "broker")]
 pub(crate) use options::BrokerOptions;
 pub use options::ShmTrust;
+#[cfg(feature = "broker")]
+pub(crate) use patient_sink::PatientSink;
 #[cfg(feature = "shm")]
 pub(crate) use queue::Offered;
+#[cfg(feature = "broker")]
+pub(crate) use queue_sink::{QueueSink, Reader};
 pub use reason::LaneOff;
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use sink::LaneStatus;
 #[cfg(feature = "broker")]
-pub(crate) use sink::{Outgoing, QueueSink, Reader, Routed, Sink, SocketSink};
+pub(crate) use sink::{Declined, Outgoing, RemoteSink, Routed, Sink};
+#[cfg(feature = "broker")]
+pub(crate) use socket_sink::SocketSink;
+#[cfg(feature = "broker")]
+pub(crate) use stored::StoredFrame;
 #[cfg(feature = "shm")]
 pub(crate) use up::{TakenOver, UpLane};
 

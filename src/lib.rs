@@ -31,6 +31,10 @@ mod lane;
 mod loan;
 mod names;
 mod payload;
+#[cfg(feature = "ipc")]
+mod policy;
+#[cfg(feature = "ipc")]
+mod topics;
 
 #[cfg(feature = "broker")]
 pub mod broker;
@@ -51,6 +55,8 @@ pub use lane::{LaneOff, ShmTrust};
 pub use loan::Loan;
 pub use names::ClientName;
 pub use payload::{Content, Payload};
+#[cfg(feature = "ipc")]
+pub use policy::{PolicyFault, SlowPolicy};
 
 /// This crate's version, which brokers report as theirs.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

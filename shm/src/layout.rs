@@ -220,6 +220,8 @@ pub mod operation {
     pub const ARENA_REFUSED: u8 = 0xE6;
     /// Client: the arena named is no longer used and nothing of it is out.
     pub const ARENA_DROPPED: u8 = 0xE7;
+    /// Broker: `op_id` frames were dropped before the next one.
+    pub const GAP: u8 = 0xE8;
 }
 
 impl Descriptor {

@@ -164,6 +164,9 @@ fn enrol(
     let transport = (Transport::from(origin), Some(listener));
     let (sink, negotiation) = Negotiation::new(shared, (origin, socket), &outbox, id);
     let peer = Peer::new(id, name, transport, sink);
+    if let Some(policy) = shared.router.slow_receivers.of(&peer.name, false) {
+        peer.sink.set_policy(None, policy);
+    }
     let mut touched = Touched::new(id);
     let registered = shared.router.register(&peer, &mut touched);
     shared.router.finish(&mut touched);
@@ -274,6 +277,9 @@ impl Connection {
             if let Err(violation) = self.shared.router.route(&mut self.source, request, content, &mut self.touched) {
                 break Err(violation.into());
             }
+            if self.touched.has_waits() {
+                self.wait_for_room().await;
+            }
             since_look += 1;
             if is_realtime && since_look % REALTIME_FRAMES == 0 {
                 is_realtime = false;
@@ -293,6 +299,15 @@ impl Connection {
             self.hold().await;
         }
         outcome
+    }
+
+    /// Waits for receivers whose policy is to make their senders wait; nothing is read meanwhile.
+    pub(super) async fn wait_for_room(&mut self) {
+        let peer = &self.source.peer;
+        peer.activity.waits.store(true, Ordering::Relaxed);
+        self.shared.router.settle(peer, &mut self.touched).await;
+        peer.activity.heard.store(true, Ordering::Relaxed);
+        peer.activity.waits.store(false, Ordering::Relaxed);
     }
 
     /// Waits until this client has taken half of what waits for it: one that floods itself slows itself.

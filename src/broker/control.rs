@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use busway_net::link::{Level, Refused, Touch};
+use busway_net::link::{Level, Touch};
 use busway_net::wire::rpc::{self, RpcMessage};
 use busway_net::wire::{FrameKind, Operation, QoS, ResultCode};
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::peer::{Peer, Transport};
 use super::router::{Request, Router, Source};
 use super::touched::Touched;
-use crate::lane::{Outgoing, Routed, Sink};
+use crate::lane::{Declined, Outgoing, Routed, Sink};
 use crate::names::ClientName;
 use crate::payload::Content;
+use crate::policy::PolicyFault;
 
 /// Where clients' comings and goings are announced.
 pub(crate) const INFO_TOPIC: &str = ".broker/info";
@@ -25,11 +26,11 @@ pub(crate) const WARN_TOPIC: &str = ".broker/warn";
 pub(crate) struct ControlSink;
 
 impl Sink for ControlSink {
-    fn offer(&self, _token: u64, _frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+    fn offer(&self, _token: u64, _frame: &Outgoing<'_>) -> Result<Touch, Declined> {
         Ok(Touch::Again)
     }
 
-    fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Refused> {
+    fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Declined> {
         Ok(Touch::Again)
     }
 
@@ -41,10 +42,6 @@ impl Sink for ControlSink {
 
     fn level(&self) -> Level {
         Level::default()
-    }
-
-    fn is_cut_when_full(&self) -> bool {
-        false
     }
 }
 
@@ -141,6 +138,8 @@ struct Announcement<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     d: Option<&'a str>,
     t: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -150,11 +149,24 @@ struct ListParams {
 
 /// Publishes an announcement of the broker.
 pub(crate) fn announce(router: &Router, topic: &str, subject: &str, name: Option<&ClientName>, touched: &mut Touched) {
+    publish(router, topic, (subject, name, None), touched);
+}
+
+/// Announces that so many frames for a client were dropped.
+pub(crate) fn announce_loss(router: &Router, name: &ClientName, frames: u64, touched: &mut Touched) {
+    publish(router, WARN_TOPIC, ("loss", Some(name), Some(frames)), touched);
+}
+
+fn publish(
+    router: &Router,
+    topic: &str,
+    (subject, name, number): (&str, Option<&ClientName>, Option<u64>),
+    touched: &mut Touched,
+) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    let Ok(event) = rmp_serde::to_vec_named(&Announcement { s: subject, d: name.map(|name| &**name), t: time }) else {
-        return;
-    };
+    let announcement = Announcement { s: subject, d: name.map(|name| &**name), t: time, n: number };
+    let Ok(event) = rmp_serde::to_vec_named(&announcement) else { return };
     let request =
         Request { op_id: 0, operation: Operation::Publish, qos: QoS::No, address: topic.as_bytes(), receiver: &[] };
     let mut source = Source::new(Arc::clone(&router.broker));
@@ -166,6 +178,10 @@ pub(crate) fn announce(router: &Router, topic: &str, subject: &str, name: Option
 pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Content<'_>, touched: &mut Touched) {
     let Ok(RpcMessage::Request { call_id, method, params }) = rpc::parse(content.as_slice()) else { return };
     if call_id == 0 {
+        // A client that has connected again restores what it was granted before.
+        if method == b"client.slow_policy" {
+            let _ = set_policy(router, caller, params);
+        }
         return;
     }
     if method == b"benchmark.test" {
@@ -174,7 +190,7 @@ pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Co
         reply(router, caller, qos, &rpc::reply_head(call_id), echo, touched);
         return;
     }
-    match answer(router, method, params) {
+    match answer(router, caller, method, params) {
         Ok(result) => {
             reply(router, caller, qos, &rpc::reply_head(call_id), Routed::Owned(result.into()), touched);
         }
@@ -206,7 +222,23 @@ fn reply(router: &Router, caller: &Arc<Peer>, qos: QoS, prefix: &[u8], content: 
 
 type Failure = (i16, String);
 
-fn answer(router: &Router, method: &[u8], params: &[u8]) -> Result<Vec<u8>, Failure> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyParams<'a> {
+    policy: &'a str,
+    #[serde(borrow, default)]
+    topics: Vec<&'a str>,
+}
+
+/// A client says what is to be done with frames for which it has no room.
+fn set_policy(router: &Router, caller: &Peer, params: &[u8]) -> Result<(), Failure> {
+    let invalid = |reason: String| (rpc::INVALID_PARAMETERS, reason);
+    let params: PolicyParams<'_> = rmp_serde::from_slice(params).map_err(|error| invalid(error.to_string()))?;
+    let policy = params.policy.parse().map_err(|fault: PolicyFault| invalid(format!("policy {fault}")))?;
+    router.set_policy(caller, &params.topics, policy).map_err(invalid)
+}
+
+fn answer(router: &Router, caller: &Peer, method: &[u8], params: &[u8]) -> Result<Vec<u8>, Failure> {
     let no_params = || match params {
         [] => Ok(()),
         _ => Err((rpc::INVALID_PARAMETERS, "this method takes no parameters".to_owned())),
@@ -239,6 +271,10 @@ fn answer(router: &Router, method: &[u8], params: &[u8]) -> Result<Vec<u8>, Fail
                 .map_err(|error| (rpc::INVALID_PARAMETERS, error.to_string()))?;
             encode(&clients(router, |name| filter.as_ref().is_none_or(|filter| filter.is_match(name))))
         }
+        b"client.slow_policy" => {
+            set_policy(router, caller, params)?;
+            encode(&std::collections::BTreeMap::from([("ok", true)]))
+        }
         _ => Err((rpc::METHOD_NOT_FOUND, "no such method".into())),
     }
 }
@@ -267,7 +303,7 @@ pub(crate) fn stats(router: &Router) -> BrokerStats {
             stats.r_bytes += bytes;
             stats.w_frames += level.taken_frames;
             stats.w_bytes += level.taken_bytes;
-            stats.lost_frames += peer.lost.load(Ordering::Relaxed);
+            stats.lost_frames += peer.lost();
         }
     });
     stats
@@ -311,6 +347,6 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         uid: identity.map(|identity| identity.uid),
         gid: identity.map(|identity| identity.gid),
         pid: identity.map(|identity| identity.pid),
-        lost_frames: peer.lost.load(Ordering::Relaxed),
+        lost_frames: peer.lost(),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Shared;
 use super::peer::{Peer, Transport};
 use super::touched::Touched;
+use super::{Shared, control};
 
 /// Looks per `timeout`.
 const LOOKS: u32 = 8;
@@ -20,6 +20,8 @@ const PING_LOOKS: u32 = LOOKS / 2;
 struct Watch {
     silent: u32,
     progress: u64,
+    /// Frames for it that were lost, as far as they are announced.
+    lost: u64,
 }
 
 /// Runs until the broker ends.
@@ -32,17 +34,20 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         look = look.wrapping_add(1);
-        let peers: Vec<Arc<Peer>> = shared.router.with_registry(|registry| {
-            let remote = registry.peers().filter(|(peer, _)| peer.transport != Transport::Internal);
-            remote.map(|(peer, _)| Arc::clone(peer)).collect()
-        });
+        let peers: Vec<Arc<Peer>> =
+            shared.router.with_registry(|registry| registry.peers().map(|(peer, _)| Arc::clone(peer)).collect());
         let mut next = HashMap::with_capacity(peers.len());
         for peer in peers {
-            let watch = look_at(&shared, &peer, watches.get(&peer.id).copied(), &mut touched);
-            peer.sink.tidy();
-            if look.is_multiple_of(PING_LOOKS) {
-                peer.sink.ping();
+            let before = watches.get(&peer.id).copied();
+            let mut watch = before.unwrap_or_default();
+            if peer.transport != Transport::Internal {
+                watch = look_at(&shared, &peer, before, &mut touched);
+                peer.sink.tidy();
+                if look.is_multiple_of(PING_LOOKS) {
+                    peer.sink.ping();
+                }
             }
+            announce_loss(&shared, &peer, &mut watch, &mut touched);
             next.insert(peer.id, watch);
         }
         watches = next;
@@ -50,11 +55,22 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     }
 }
 
+/// Once a look, however much is lost. What is lost with a connection that was cut is announced by that.
+fn announce_loss(shared: &Shared, peer: &Peer, watch: &mut Watch, touched: &mut Touched) {
+    let lost = peer.lost();
+    if lost > watch.lost && !peer.is_ended() {
+        let frames = lost - watch.lost;
+        tracing::warn!(client = %peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
+        control::announce_loss(&shared.router, &peer.name, frames, touched);
+    }
+    watch.lost = lost;
+}
+
 fn look_at(shared: &Shared, peer: &Arc<Peer>, before: Option<Watch>, touched: &mut Touched) -> Watch {
     let Some(mut watch) = before else { return Watch::default() };
     let activity = &peer.activity;
     let is_held = activity.held.load(Ordering::Relaxed);
-    let mut is_alive = activity.heard.swap(false, Ordering::Relaxed);
+    let mut is_alive = activity.heard.swap(false, Ordering::Relaxed) || activity.waits.load(Ordering::Relaxed);
     if is_held {
         // It is not read from: what tells that it lives is that it reads.
         let progress = peer.sink.level().progress;

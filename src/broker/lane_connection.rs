@@ -46,7 +46,11 @@ impl Connection {
             if ended.is_some() {
                 turn = TURN_RECORDS;
             }
-            let (read, more) = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, turn)? };
+            let (mut read, mut more) = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, turn)? };
+            while self.touched.has_waits() {
+                self.wait_for_room().await;
+                (read, more) = self.route_lane(&lane, &mut intake, turn)?;
+            }
             if let Some(end) = ended {
                 lane.pump()?;
                 return Err(end);
@@ -99,6 +103,9 @@ impl Connection {
             let request = Request { op_id, operation, qos, address, receiver };
             if let Err(violation) = self.shared.router.route(&mut self.source, request, content, &mut self.touched) {
                 break Err(violation.into());
+            }
+            if self.touched.has_waits() {
+                break Ok(true);
             }
             if is_realtime && frames % REALTIME_FRAMES == 0 {
                 is_realtime = false;

@@ -12,7 +12,7 @@ mod options;
 pub(crate) mod peer;
 pub(crate) mod registry;
 pub(crate) mod router;
-mod topics;
+pub(crate) mod slow_receivers;
 pub(crate) mod touched;
 
 use std::fmt;
@@ -91,7 +91,8 @@ impl Broker {
         for endpoint in &options.endpoints {
             listeners.push(Listener::bind(endpoint, options.socket_mode)?);
         }
-        let router = Arc::new(Router::new(options.limits, options.registry, Pool::default()));
+        let router =
+            Arc::new(Router::new(options.limits, options.registry, options.slow_receivers.clone(), Pool::default()));
         let OutboxLimits { frames, .. } = options.outbox;
         let shared = Arc::new(Shared {
             router,

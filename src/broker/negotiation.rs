@@ -14,7 +14,7 @@ mod with_lane {
 
     use crate::broker::Shared;
     use crate::broker::connection::Reader;
-    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, Sink, SocketSink, Spent};
+    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, PatientSink, Sink, SocketSink, Spent};
 
     /// How far the negotiation of a lane has come.
     pub(in crate::broker) struct Negotiation {
@@ -43,11 +43,15 @@ mod with_lane {
             receiver: u64,
         ) -> (Box<dyn Sink>, Self) {
             let (outbox, host) = (Arc::clone(outbox), Arc::clone(&shared.lane_host));
+            let limits = shared.outbox_limits;
             let (sink, identity, socket): (Box<dyn Sink>, _, _) = match origin {
-                Origin::Tcp(_) => (Box::new(SocketSink { outbox, receiver }), None, None),
+                Origin::Tcp(_) => {
+                    (Box::new(PatientSink::new(SocketSink { outbox, receiver }, receiver, limits)), None, None)
+                }
                 Origin::Unix(identity) => {
                     let sink = Arc::new(LocalSink::new(outbox, host, receiver));
-                    (Box::new(Arc::clone(&sink)), Some((sink, identity)), Some(Arc::clone(socket)))
+                    let patient = PatientSink::new(Arc::clone(&sink), receiver, limits);
+                    (Box::new(patient), Some((sink, identity)), Some(Arc::clone(socket)))
                 }
             };
             let (sink_of_lane, identity) = identity.unzip();
@@ -135,7 +139,7 @@ mod without_lane {
 
     use crate::broker::Shared;
     use crate::broker::connection::Reader;
-    use crate::lane::{Sink, SocketSink};
+    use crate::lane::{PatientSink, Sink, SocketSink};
 
     /// Nothing: this build has no lane.
     pub(in crate::broker) struct Negotiation;
@@ -143,12 +147,13 @@ mod without_lane {
     impl Negotiation {
         /// The sink of a client.
         pub(in crate::broker) fn new(
-            _shared: &Shared,
+            shared: &Shared,
             _from: (Origin, &Arc<Socket>),
             outbox: &Arc<Outbox>,
             receiver: u64,
         ) -> (Box<dyn Sink>, Self) {
-            (Box::new(SocketSink { outbox: Arc::clone(outbox), receiver }), Self)
+            let sink = SocketSink { outbox: Arc::clone(outbox), receiver };
+            (Box::new(PatientSink::new(sink, receiver, shared.outbox_limits)), Self)
         }
 
         /// A ping is a ping.

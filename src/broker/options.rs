@@ -8,8 +8,10 @@ use busway_net::wire::Limits;
 
 use super::Broker;
 use super::registry::RegistryLimits;
+use super::slow_receivers::SlowReceivers;
 use crate::client::MAX_PAYLOAD;
 use crate::lane::{BrokerOptions, ShmTrust};
+use crate::policy::SlowPolicy;
 
 /// Options of a broker, from [`Broker::builder`].
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) registry: RegistryLimits,
     pub(super) lane: BrokerOptions,
+    pub(super) slow_receivers: SlowReceivers,
 }
 
 impl Default for Builder {
@@ -34,6 +37,7 @@ impl Default for Builder {
             limits: Limits::default(),
             registry: RegistryLimits { clients: 10_000, subscriptions: 65_536, force_register: false },
             lane: BrokerOptions::default(),
+            slow_receivers: SlowReceivers::default(),
         }
     }
 }
@@ -120,6 +124,27 @@ impl Builder {
     /// Bytes of shared memory for the payloads of one client (1 GiB).
     pub fn shm_client_bytes(mut self, bytes: u64) -> Self {
         self.lane.arena_bytes = bytes;
+        self
+    }
+
+    /// What happens to frames for clients in other processes that are too slow for them ([`SlowPolicy::Cut`]); a client
+    /// may ask for something else.
+    pub fn slow_policy(mut self, policy: SlowPolicy) -> Self {
+        self.slow_receivers.default = policy;
+        self
+    }
+
+    /// The same for the clients whose primary names match a mask, in-process ones included. The first mask that matches
+    /// decides.
+    pub fn slow_policy_of(mut self, mask: impl Into<String>, policy: SlowPolicy) -> Self {
+        self.slow_receivers.by_name.push((mask.into(), policy));
+        self
+    }
+
+    /// The longest [`SlowPolicy::Wait`] that a client may ask for (1 s): for so long it can hold up whoever sends to it,
+    /// again whenever it has read something. Zero refuses all.
+    pub fn max_wait(mut self, bound: Duration) -> Self {
+        self.slow_receivers.max_wait = bound;
         self
     }
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use busway_net::link::{Origin, PeerIdentity};
 use parking_lot::Mutex;
 
-use super::topics::TopicTree;
 use crate::lane::Sink;
 use crate::names::ClientName;
+use crate::topics::TopicTree;
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub(crate) struct Peer {
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) exclusions: Mutex<TopicTree<()>>,
     pub(crate) received: Counter,
-    /// Frames for this client that were refused or were waiting when it was cut.
-    pub(crate) lost: AtomicU64,
+    /// Frames for this client that were refused or were waiting when it was cut; its sink counts others.
+    refused: AtomicU64,
     pub(crate) activity: Activity,
     /// Set once by whoever ends the connection.
     ended: AtomicBool,
@@ -94,6 +94,8 @@ pub(crate) struct Activity {
     pub(crate) amid: AtomicBool,
     /// The connection is not read from, because its own outbox is more than half full.
     pub(crate) held: AtomicBool,
+    /// It is not read from, because a frame of it waits for its receiver.
+    pub(crate) waits: AtomicBool,
 }
 
 impl Peer {
@@ -111,7 +113,7 @@ impl Peer {
             sink,
             exclusions: Mutex::default(),
             received: Counter::default(),
-            lost: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             activity: Activity::default(),
             ended: AtomicBool::new(false),
         })
@@ -124,6 +126,16 @@ impl Peer {
             return None;
         }
         Some(self.sink.close().frames as u64)
+    }
+
+    /// Frames for this client that are lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed) + self.sink.dropped()
+    }
+
+    /// Counts frames for this client that are lost.
+    pub(crate) fn lose(&self, frames: u64) {
+        self.refused.fetch_add(frames, Ordering::Relaxed);
     }
 
     pub(crate) fn is_ended(&self) -> bool {

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 
 use super::masks;
 use super::peer::{Peer, Transport};
-use super::topics::TopicTree;
+use crate::topics::{TopicTree, place_of};
 
 /// Every registered peer by full name, and the filters of all.
 #[derive(Debug, Default)]
@@ -203,30 +203,4 @@ impl Registry {
 
 fn levels_of(filter: &str) -> usize {
     filter.bytes().filter(|byte| *byte == b'/').count() + 1
-}
-
-/// A filter without what is ignored in it.
-fn place_of(filter: &str) -> &str {
-    let mut end = 0;
-    for level in filter.split('/') {
-        end += level.len();
-        if level == "#" {
-            return &filter[..end];
-        }
-        end += 1;
-    }
-    filter
-}
-
-#[cfg(test)]
-mod tests {
-    use super::place_of;
-
-    #[test]
-    fn what_follows_a_hash_is_no_part_of_the_place() {
-        assert_eq!(place_of("a/#/b"), "a/#");
-        assert_eq!(place_of("#"), "#");
-        assert_eq!(place_of("a/b#/c"), "a/b#/c");
-        assert_eq!(place_of("é/#/x"), "é/#");
-    }
 }

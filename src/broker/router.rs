@@ -2,22 +2,26 @@
 //!
 //! Plain synchronous code: nothing here awaits, and nothing needs a runtime.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use busway_net::Pool;
-use busway_net::link::{Refused, Touch};
+use busway_net::link::Touch;
 use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode, Violation};
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 use super::cache::{Route, RouteCache};
 use super::control;
 use super::peer::{Peer, Transport};
 use super::registry::{Registry, RegistryLimits};
-use super::touched::Touched;
-use crate::lane::{COPY_MAX, Outgoing, Routed};
+use super::slow_receivers::SlowReceivers;
+use super::touched::{HeldAnswer, Touched, Wait};
+use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
+use crate::policy::SlowPolicy;
 
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
@@ -32,6 +36,9 @@ pub(crate) struct Router {
     pub(crate) broker: Arc<Peer>,
     pub(crate) started: Instant,
     pub(crate) retired: Retired,
+    pub(crate) slow_receivers: SlowReceivers,
+    /// Where senders wait that have no task of their own.
+    pub(crate) runtime: Option<Handle>,
     next_id: AtomicU64,
 }
 
@@ -77,7 +84,12 @@ pub(crate) struct Request<'a> {
 }
 
 impl Router {
-    pub(crate) fn new(limits: Limits, registry_limits: RegistryLimits, pool: Pool) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        registry_limits: RegistryLimits,
+        slow_receivers: SlowReceivers,
+        pool: Pool,
+    ) -> Self {
         let broker = Peer::new(1, ClientName::broker(), (Transport::Internal, None), Box::new(control::ControlSink));
         let mut registry = Registry::default();
         let inserted = registry.insert(&broker, &registry_limits);
@@ -92,6 +104,8 @@ impl Router {
             broker,
             started: Instant::now(),
             retired: Retired::default(),
+            slow_receivers,
+            runtime: Handle::try_current().ok(),
             next_id: AtomicU64::new(2),
         }
     }
@@ -141,7 +155,7 @@ impl Router {
 
     fn retire(&self, peer: &Arc<Peer>, touched: &mut Touched) {
         if let Some(waiting) = peer.end() {
-            peer.lost.fetch_add(waiting, Ordering::Relaxed);
+            peer.lose(waiting);
         }
         let (frames, bytes) = peer.received.load();
         let level = peer.sink.level();
@@ -149,7 +163,7 @@ impl Router {
         self.retired.received_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.retired.written_frames.fetch_add(level.taken_frames, Ordering::Relaxed);
         self.retired.written_bytes.fetch_add(level.taken_bytes, Ordering::Relaxed);
-        self.retired.lost.fetch_add(peer.lost.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.retired.lost.fetch_add(peer.lost(), Ordering::Relaxed);
         if !peer.name.is_secondary() {
             control::announce(self, control::INFO_TOPIC, "unreg", Some(&peer.name), touched);
         }
@@ -183,18 +197,106 @@ impl Router {
             }
             _ => self.deliver(source, &request, content, touched)?,
         };
-        self.acknowledge(&source.peer, &request, code, touched);
+        if touched.has_waits() {
+            let kind = kind_of(request.operation);
+            touched.answer = Some(HeldAnswer { op_id: request.op_id, qos: request.qos, kind });
+        } else {
+            self.acknowledge(&source.peer, &request, code, touched);
+        }
         Ok(())
     }
 
     fn acknowledge(&self, peer: &Arc<Peer>, request: &Request<'_>, code: ResultCode, touched: &mut Touched) {
-        if !request.qos.is_confirmed() {
-            return;
+        if request.qos.is_confirmed() {
+            self.confirm(peer, request.op_id, code, touched);
         }
-        match peer.sink.acknowledge(touched.token(), request.op_id, code) {
+    }
+
+    fn confirm(&self, peer: &Arc<Peer>, op_id: u32, code: ResultCode, touched: &mut Touched) {
+        match peer.sink.acknowledge(touched.token(), op_id, code) {
             Ok(Touch::First) => touched.add(peer),
             Ok(Touch::Again) => {}
-            Err(refused) => self.on_refused(peer, refused, touched),
+            Err(declined) => self.on_declined(peer, declined, touched),
+        }
+    }
+
+    /// Waits until the receivers of the operation at hand have room, for as long as their policies say, and answers
+    /// the sender.
+    pub(crate) async fn settle(&self, sender: &Arc<Peer>, touched: &mut Touched) {
+        let answer = touched.answer.take();
+        let code = self.wait_for_room(touched).await;
+        if let Some(HeldAnswer { op_id, qos, kind }) = answer
+            && qos.is_confirmed()
+        {
+            let code = if kind == FrameKind::Message { code } else { ResultCode::OK };
+            self.confirm(sender, op_id, code, touched);
+        }
+    }
+
+    /// Delivers what waits for room; says whether all of it was.
+    pub(crate) async fn wait_for_room(&self, touched: &mut Touched) -> ResultCode {
+        let waits = std::mem::take(&mut touched.waits);
+        let since = tokio::time::Instant::now();
+        let mut code = ResultCode::OK;
+        // Who has not to wait gets its frame now.
+        self.finish(touched);
+        for Wait { peer, frame, bound } in waits {
+            if !self.deliver_late(&peer, &frame, since + bound, touched).await {
+                code = ResultCode::NOT_DELIVERED;
+            }
+            self.finish(touched);
+        }
+        code
+    }
+
+    async fn deliver_late(
+        &self,
+        peer: &Arc<Peer>,
+        frame: &StoredFrame,
+        deadline: tokio::time::Instant,
+        touched: &mut Touched,
+    ) -> bool {
+        let Some(room) = peer.sink.room() else { return false };
+        loop {
+            let mut has_room = pin!(room.notified());
+            // From here on, so that no room is missed that comes before the look.
+            has_room.as_mut().enable();
+            match peer.sink.offer(touched.token(), &frame.outgoing()) {
+                Ok(Touch::First) => touched.add(peer),
+                Ok(Touch::Again) => {}
+                Err(Declined::Wait(_)) => {
+                    if tokio::time::timeout_at(deadline, has_room).await.is_ok() {
+                        continue;
+                    }
+                    peer.sink.stall();
+                    peer.lose(1);
+                    return false;
+                }
+                Err(declined) => {
+                    self.on_declined(peer, declined, touched);
+                    return false;
+                }
+            }
+            return true;
+        }
+    }
+
+    /// Changes what is done with frames for which a client has no room: with publications that match one of the
+    /// filters, or without any with all that no filter names.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) fn set_policy(&self, peer: &Peer, filters: &[&str], policy: SlowPolicy) -> Result<(), String> {
+        self.slow_receivers.allow(policy)?;
+        for filter in filters {
+            self.limits.check_path(filter.as_bytes(), b'/').map_err(|fault| fault.to_string())?;
+        }
+        if filters.is_empty() {
+            peer.sink.set_policy(None, policy);
+        }
+        match filters.iter().all(|filter| peer.sink.set_policy(Some(filter), policy)) {
+            true => Ok(()),
+            false => Err("too many topics have a policy of their own".to_owned()),
         }
     }
 
@@ -220,11 +322,8 @@ impl Router {
             }
             only = Some(std::str::from_utf8(request.receiver).map_err(|_| Violation::NotUtf8)?);
         }
-        let (kind, topic) = match request.operation {
-            Operation::Message => (FrameKind::Message, None),
-            Operation::Broadcast => (FrameKind::Broadcast, None),
-            _ => (FrameKind::Publication, Some(address)),
-        };
+        let kind = kind_of(request.operation);
+        let topic = (kind == FrameKind::Publication).then_some(address);
         let content = if peers.is_empty() { Routed::Borrowed(&[]) } else { self.share_if_large(content) };
         let frame = Outgoing {
             kind,
@@ -264,17 +363,22 @@ impl Router {
         match peer.sink.offer(touched.token(), frame) {
             Ok(Touch::First) => touched.add(peer),
             Ok(Touch::Again) => {}
-            Err(refused) => {
-                self.on_refused(peer, refused, touched);
+            // Nobody would wait in the broker's place.
+            Err(Declined::Wait(bound)) if **frame.sender != *self.broker.name => {
+                let frame = StoredFrame::new(frame, peer.id);
+                touched.waits.push(Wait { peer: Arc::clone(peer), frame, bound });
+            }
+            Err(declined) => {
+                self.on_declined(peer, declined, touched);
                 return Err(ResultCode::NOT_DELIVERED);
             }
         }
         Ok(())
     }
 
-    fn on_refused(&self, peer: &Arc<Peer>, refused: Refused, touched: &mut Touched) {
-        peer.lost.fetch_add(1, Ordering::Relaxed);
-        if refused == Refused::Full && peer.sink.is_cut_when_full() && !peer.is_ended() {
+    fn on_declined(&self, peer: &Arc<Peer>, declined: Declined, touched: &mut Touched) {
+        peer.lose(1);
+        if declined == Declined::Full && !peer.is_ended() {
             self.cut(peer, "its queue is full, it reads too slowly");
             touched.slow.push(Arc::clone(peer));
         }
@@ -283,7 +387,8 @@ impl Router {
     /// Ends a connection for the peer's fault; what waited for it is lost and counted.
     pub(crate) fn cut(&self, peer: &Arc<Peer>, reason: &str) {
         let Some(waiting) = peer.end() else { return };
-        let lost = peer.lost.fetch_add(waiting, Ordering::Relaxed) + waiting;
+        peer.lose(waiting);
+        let lost = peer.lost();
         self.retired.cut.fetch_add(1, Ordering::Relaxed);
         tracing::warn!("client {} cut: {reason}; {lost} frames for it are lost", peer.name);
     }
@@ -338,6 +443,7 @@ impl Router {
                     Operation::Exclude => registry.exclude(peer, filter, &self.registry_limits),
                     Operation::Unsubscribe => {
                         registry.unsubscribe(peer, filter);
+                        peer.sink.forget_policy(filter);
                         Ok(())
                     }
                     _ => {
@@ -372,5 +478,13 @@ impl Router {
     /// Looks at the registry.
     pub(crate) fn with_registry<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
         look(&self.registry.read())
+    }
+}
+
+fn kind_of(operation: Operation) -> FrameKind {
+    match operation {
+        Operation::Message => FrameKind::Message,
+        Operation::Broadcast => FrameKind::Broadcast,
+        _ => FrameKind::Publication,
     }
 }

@@ -1,22 +1,43 @@
 //! The sinks that one batch of frames has touched.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use busway_net::wire::{FrameKind, QoS};
 
 use super::peer::Peer;
+use crate::lane::StoredFrame;
 
 /// Which peers are to be flushed, once each, when a batch is over, and which were found too slow.
-#[derive(Debug)]
 pub(crate) struct Touched {
     token: u64,
     peers: Vec<Arc<Peer>>,
     pub(super) slow: Vec<Arc<Peer>>,
+    /// What the operation at hand waits for.
+    pub(super) waits: Vec<Wait>,
+    pub(super) answer: Option<HeldAnswer>,
+}
+
+/// A frame whose sender waits until its receiver has room.
+pub(crate) struct Wait {
+    pub(super) peer: Arc<Peer>,
+    pub(super) frame: StoredFrame,
+    pub(super) bound: Duration,
+}
+
+/// What the sender of an operation that waits is told afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldAnswer {
+    pub(super) op_id: u32,
+    pub(super) qos: QoS,
+    pub(super) kind: FrameKind,
 }
 
 impl Touched {
     /// The batches of one party, which a number from [`Router::next_id`](super::router::Router::next_id) tells from
     /// those of others.
     pub(crate) fn new(party: u64) -> Self {
-        Self { token: (party << 32) + 1, peers: Vec::new(), slow: Vec::new() }
+        Self { token: (party << 32) + 1, peers: Vec::new(), slow: Vec::new(), waits: Vec::new(), answer: None }
     }
 
     /// The name of the batch at hand.
@@ -27,6 +48,11 @@ impl Touched {
     /// Remembers a peer.
     pub(crate) fn add(&mut self, peer: &Arc<Peer>) {
         self.peers.push(Arc::clone(peer));
+    }
+
+    /// Whether the operation at hand waits for room.
+    pub(crate) fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
     }
 
     /// Flushes every peer once and begins the next batch.

@@ -73,6 +73,12 @@ pub enum SendError {
     /// The receiver of a publish-for is not a client name.
     #[error("not a legal receiver: {0}")]
     Receiver(#[from] NameFault),
+    /// The broker does not take a [`SlowPolicy`](crate::SlowPolicy), or knows none.
+    #[error("the broker does not take this policy for a slow receiver: {reason}")]
+    Policy {
+        /// In the broker's words.
+        reason: String,
+    },
     /// The payload is over the limit.
     #[error("a payload of {length} bytes is over the limit of {limit}")]
     PayloadTooLong {
@@ -90,6 +96,7 @@ impl SendError {
             Self::Disconnected => ResultCode::IO,
             Self::Refused(code) => *code,
             Self::Timeout => ResultCode::TIMEOUT,
+            Self::Policy { .. } => ResultCode::NOT_SUPPORTED,
             Self::Address(_) | Self::Receiver(_) | Self::PayloadTooLong { .. } => ResultCode::DATA,
         }
     }

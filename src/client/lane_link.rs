@@ -199,6 +199,7 @@ impl Remote {
         let broken = |violation| format!("the broker broke the rules of the lane: {violation}");
         side.lane.pump().map_err(broken)?;
         if side.is_switched {
+            self.room_to_read().await;
             if self.hand_on_lane(receiver, &mut side.intake)? {
                 tokio::task::yield_now().await;
                 return Ok(());

@@ -1,10 +1,11 @@
 //! A client in the broker's own process.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
 use busway_net::wire::{self, ResultCode};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::error::SendError;
 use super::operation::{Confirmation, Filters, Operation, answer_of};
@@ -18,6 +19,8 @@ use crate::broker::touched::Touched;
 use crate::lane::{QueueSink, Reader, ShmTrust};
 use crate::names::ClientName;
 use crate::payload::Content;
+#[cfg(feature = "rpc")]
+use crate::policy::SlowPolicy;
 
 /// The shared part of an in-process client: it calls the router itself.
 pub(crate) struct Local {
@@ -25,6 +28,48 @@ pub(crate) struct Local {
     party: Mutex<Party>,
     peer: Arc<Peer>,
     state: Arc<watch::Sender<ConnectionState>>,
+    hold: Arc<Hold>,
+}
+
+/// Whether this client waits for a receiver: it sends nothing else meanwhile.
+#[derive(Default)]
+struct Hold {
+    state: Mutex<HoldState>,
+}
+
+#[derive(Default)]
+struct HoldState {
+    is_held: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Hold {
+    fn begin(self: &Arc<Self>) -> Held {
+        self.state.lock().is_held = true;
+        Held(Arc::clone(self))
+    }
+
+    fn poll_free(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.is_held {
+            return Poll::Ready(());
+        }
+        state.waiting.push(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Ends the wait when it is dropped.
+struct Held(Arc<Hold>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.is_held = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
 }
 
 struct Party {
@@ -49,6 +94,9 @@ pub(crate) fn register(
     let sink = QueueSink { queue: queue.clone(), reader };
     let peer = Peer::new(id, name.clone(), (Transport::Internal, None), Box::new(sink));
     let mut touched = Touched::new(id);
+    if let Some(policy) = router.slow_receivers.of(name, true) {
+        peer.sink.set_policy(None, policy);
+    }
     router.register(&peer, &mut touched)?;
     router.finish(&mut touched);
     let local = Local {
@@ -56,6 +104,7 @@ pub(crate) fn register(
         party: Mutex::new(Party { source: Source::new(Arc::clone(&peer)), touched }),
         peer,
         state,
+        hold: Arc::default(),
     };
     Ok(Client::new(name.clone(), queue, Link::Local(Box::new(local))))
 }
@@ -70,8 +119,17 @@ impl Local {
         if self.peer.is_ended() { Err(SendError::Disconnected) } else { Ok(()) }
     }
 
-    /// Routes a message, broadcast or publication, on this thread.
-    pub(super) fn send(&self, operation: &mut Operation<'_>) -> Result<Confirmation, SendError> {
+    /// Routes a message, broadcast or publication, on this thread, unless an earlier one waits for its receiver.
+    pub(super) fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        operation: &mut Operation<'_>,
+    ) -> Poll<Result<Confirmation, SendError>> {
+        ready!(self.hold.poll_free(context));
+        Poll::Ready(self.send(operation))
+    }
+
+    fn send(&self, operation: &mut Operation<'_>) -> Result<Confirmation, SendError> {
         check(operation, &self.router.limits)?;
         if self.peer.is_ended() {
             return Err(SendError::Disconnected);
@@ -95,8 +153,38 @@ impl Local {
         } else {
             self.router.deliver(source, &request, content.into(), touched)
         };
+        if touched.has_waits() {
+            return Ok(self.wait(operation, touched));
+        }
         self.router.finish(touched);
         Ok(answer(operation.qos, code.unwrap_or(ResultCode::DATA)))
+    }
+
+    /// Leaves the frame to a task that waits until its receivers have room.
+    fn wait(&self, operation: &Operation<'_>, touched: &mut Touched) -> Confirmation {
+        let mut touched = std::mem::replace(touched, Touched::new(self.router.next_id()));
+        let router = Arc::clone(&self.router);
+        let held = self.hold.begin();
+        let is_message = operation.operation == wire::Operation::Message;
+        let (answer, receiver) = oneshot::channel();
+        let task = async move {
+            let code = router.wait_for_room(&mut touched).await;
+            drop(held);
+            let _ = answer.send(if is_message { code } else { ResultCode::OK });
+        };
+        if let Some(runtime) = &self.router.runtime {
+            runtime.spawn(task);
+        }
+        if operation.qos.is_confirmed() { Confirmation::late(receiver) } else { Confirmation::known(Ok(())) }
+    }
+
+    /// What is done with frames that this client is too slow for.
+    #[cfg(feature = "rpc")]
+    pub(super) fn set_policy(&self, filters: &[&str], policy: SlowPolicy) -> Result<(), SendError> {
+        if self.peer.is_ended() {
+            return Err(SendError::Disconnected);
+        }
+        self.router.set_policy(&self.peer, filters, policy).map_err(|reason| SendError::Policy { reason })
     }
 
     /// Changes subscriptions or exclusions.

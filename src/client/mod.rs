@@ -12,9 +12,13 @@ mod lane_link;
 pub(crate) mod local;
 mod operation;
 mod pending;
+#[cfg(feature = "rpc")]
+mod questions;
 pub(crate) mod queue;
 mod receiver;
 mod remote;
+#[cfg(feature = "rpc")]
+mod slow_policy;
 
 use std::fmt;
 use std::sync::Arc;
@@ -256,7 +260,8 @@ impl Client {
 
     /// The next frame; `None` when the connection has ended (for good) and all frames are taken.
     ///
-    /// A receive queue that is full drops the newest frames; [`Frame::lost_before`] tells how many are missing.
+    /// A receive queue that is full drops the newest frames, unless a [`SlowPolicy`](crate::SlowPolicy) says otherwise;
+    /// [`Frame::lost_before`] tells how many are missing.
     pub async fn recv(&self) -> Option<Frame> {
         self.inner.queue.recv().await
     }
@@ -266,7 +271,8 @@ impl Client {
         self.inner.queue.try_recv()
     }
 
-    /// How many frames were dropped because the receive queue was full, ever.
+    /// How many frames for this client were dropped because it was too slow, ever: by its receive queue, or, if it has a
+    /// [`SlowPolicy`](crate::SlowPolicy), by the broker.
     pub fn lost_frames(&self) -> u64 {
         self.inner.queue.lost()
     }

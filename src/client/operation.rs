@@ -9,8 +9,12 @@ use tokio::sync::oneshot;
 
 use super::error::{SendError, TryError, TryErrorKind};
 use super::pending::Placed;
+#[cfg(feature = "rpc")]
+use super::slow_policy::PolicyRequest;
 use super::{Client, Link};
 use crate::payload::Content;
+#[cfg(feature = "rpc")]
+use crate::policy::SlowPolicy;
 
 /// A message, broadcast or publication to be sent; await it.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl<'a> Operation<'a> {
         match &self.client.inner.link {
             Link::Remote(remote) => remote.poll_send(context, self),
             #[cfg(feature = "broker")]
-            Link::Local(local) => Poll::Ready(local.send(self)),
+            Link::Local(local) => local.poll_send(context, self),
         }
     }
 }
@@ -98,6 +102,9 @@ pub struct Filters<'a> {
     /// Those that changed what is restored after a reconnection.
     pub(super) changed: Vec<&'a str>,
     confirmation: Option<Confirmation>,
+    /// Sets the policy that comes first, if there is one.
+    #[cfg(feature = "rpc")]
+    policy: Option<PolicyRequest<'a>>,
     /// The application is not to notice.
     #[cfg(feature = "rpc")]
     is_quiet: bool,
@@ -113,6 +120,8 @@ impl<'a> Filters<'a> {
             changed: Vec::new(),
             confirmation: None,
             #[cfg(feature = "rpc")]
+            policy: None,
+            #[cfg(feature = "rpc")]
             is_quiet: false,
         }
     }
@@ -121,6 +130,14 @@ impl<'a> Filters<'a> {
     #[cfg(feature = "rpc")]
     pub(super) fn quiet(client: &'a Client, operation: wire::Operation, filter: &'a str) -> Self {
         Self { is_quiet: true, ..Self::new(client, operation, vec![filter]) }
+    }
+
+    /// What happens to publications that match these filters when this client is too slow for them; see
+    /// [`Client::slow_policy`]. It holds until they are unsubscribed.
+    #[cfg(feature = "rpc")]
+    pub fn slow_policy(mut self, policy: SlowPolicy) -> Self {
+        self.policy = Some(PolicyRequest::new(self.client, self.filters.clone(), policy));
+        self
     }
 
     /// Before the broker knows of it: what comes of it may come at once.
@@ -154,6 +171,11 @@ impl Future for Filters<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         #[cfg(feature = "rpc")]
+        if let Some(request) = &mut self.policy {
+            ready!(request.poll(context))?;
+            self.policy = None;
+        }
+        #[cfg(feature = "rpc")]
         if self.confirmation.is_none() {
             self.note();
         }
@@ -165,6 +187,11 @@ impl Future for Filters<'_> {
                 let answer = ready!(Pin::new(confirmation).poll(context));
                 if let (Link::Remote(remote), Err(_)) = (&self.client.inner.link, &answer) {
                     remote.undo(&self);
+                }
+                #[cfg(feature = "rpc")]
+                if self.operation == wire::Operation::Unsubscribe {
+                    let rules = self.client.inner.queue.rules();
+                    self.filters.iter().for_each(|filter| rules.remove(filter));
                 }
                 return Poll::Ready(answer);
             }
@@ -184,6 +211,9 @@ pub struct Confirmation {
 enum Answer {
     Known(Result<(), SendError>),
     Coming(oneshot::Receiver<Placed>),
+    /// In this process, once a receiver has had room or not.
+    #[cfg(feature = "broker")]
+    Late(oneshot::Receiver<ResultCode>),
 }
 
 impl Confirmation {
@@ -197,6 +227,12 @@ impl Confirmation {
         Self { answer: Answer::Coming(answer) }
     }
 
+    /// The answer comes when a wait is over.
+    #[cfg(feature = "broker")]
+    pub(super) fn late(answer: oneshot::Receiver<ResultCode>) -> Self {
+        Self { answer: Answer::Late(answer) }
+    }
+
     /// As awaiting it; says how many frames had arrived before it, if it had to come.
     #[cfg(feature = "rpc")]
     pub(crate) async fn placed(self) -> Result<Option<u64>, SendError> {
@@ -206,6 +242,8 @@ impl Confirmation {
                 let Placed { code, position } = receiver.await.map_err(|_| SendError::Disconnected)?;
                 answer_of(code).map(|()| Some(position))
             }
+            #[cfg(feature = "broker")]
+            Answer::Late(receiver) => answer_of(receiver.await.map_err(|_| SendError::Disconnected)?).map(|()| None),
         }
     }
 }
@@ -228,6 +266,11 @@ impl Future for Confirmation {
             Answer::Coming(receiver) => {
                 let placed = ready!(Pin::new(receiver).poll(context));
                 Poll::Ready(placed.map_or(Err(SendError::Disconnected), |placed| answer_of(placed.code)))
+            }
+            #[cfg(feature = "broker")]
+            Answer::Late(receiver) => {
+                let code = ready!(Pin::new(receiver).poll(context));
+                Poll::Ready(code.map_or(Err(SendError::Disconnected), answer_of))
             }
         }
     }

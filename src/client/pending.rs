@@ -50,7 +50,7 @@ impl Pending {
                 && let Some(entry) = waiting.remove(position)
             {
                 // Nobody listens to a confirmation that was ignored.
-                let _ = entry.answer.send(Placed { code, position: arrived + frames_before as u64 });
+                let _ = entry.answer.send(Placed { code, position: arrived + frames_before });
             }
         }
     }

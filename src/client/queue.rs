@@ -1,9 +1,11 @@
 //! The frames that wait for the application.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "broker")]
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 #[cfg(feature = "broker")]
 use tokio::sync::watch;
@@ -11,6 +13,7 @@ use tokio::sync::watch;
 #[cfg(feature = "broker")]
 use super::ConnectionState;
 use crate::frame::Frame;
+use crate::policy::{PolicyQueue, Pushed, Rules, SlowPolicy};
 
 /// A bounded queue, filled by the connection and shared by all clones of a client.
 #[derive(Clone, Debug)]
@@ -22,26 +25,111 @@ pub(crate) struct ReceiveQueue {
 struct Shared {
     state: Mutex<State>,
     arrived: Notify,
-    frames: usize,
-    bytes: usize,
+    rules: Arc<QueueRules>,
+    at_wait: AtWait,
+    /// Something was taken, for those that wait for room.
+    room: Notify,
     /// The state of an in-process client, whose connection this queue is.
     #[cfg(feature = "broker")]
     connection: Option<Arc<watch::Sender<ConnectionState>>>,
 }
 
-#[derive(Debug, Default)]
+/// What a full queue does with a frame whose sender is to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtWait {
+    /// Takes it; the connection is not read from until there is room.
+    Take,
+    /// Asks the sender to wait.
+    #[cfg(feature = "broker")]
+    Ask,
+    /// Drops it.
+    #[cfg(feature = "rpc")]
+    Drop,
+}
+
+#[derive(Debug)]
 struct State {
-    frames: VecDeque<Frame>,
-    bytes: usize,
-    lost_since: u64,
+    frames: PolicyQueue<Frame>,
+    /// Dropped, here or by the broker, ever.
     lost: u64,
+    /// Dropped after they had been taken.
+    dropped: u64,
+    arrived: u64,
     taken_frames: u64,
     taken_bytes: u64,
     /// Frames that had arrived up to the one taken last, lost ones included.
     position: u64,
     closed: bool,
+    /// A sender has waited in vain, and nothing was taken since.
+    is_stalled: bool,
     /// How many wait for a frame.
     waiting: usize,
+}
+
+/// The policies of a receive queue; several queues may share them.
+#[derive(Debug, Default)]
+pub(crate) struct QueueRules {
+    /// What is to be dropped is the newest, as long as nothing else is asked for.
+    rules: RwLock<Option<Rules>>,
+    is_set: AtomicBool,
+    has_wait: AtomicBool,
+}
+
+#[cfg(any(feature = "broker", feature = "rpc"))]
+impl QueueRules {
+    /// Sets the policy of a filter, or of all that no filter names; says whether there is room for one more.
+    pub(crate) fn set(&self, filter: Option<&str>, policy: SlowPolicy) -> bool {
+        let mut rules = self.rules.write();
+        let rules = rules.get_or_insert_with(|| Rules::new(SlowPolicy::DropNewest));
+        let is_set = match filter {
+            None => {
+                rules.set_general(policy);
+                true
+            }
+            Some(filter) => rules.set(filter, policy),
+        };
+        self.has_wait.store(rules.has_wait(), Ordering::Relaxed);
+        self.is_set.store(true, Ordering::Release);
+        is_set
+    }
+
+    /// A filter has no policy of its own any longer.
+    pub(crate) fn remove(&self, filter: &str) {
+        if let Some(rules) = &mut *self.rules.write() {
+            rules.remove(filter);
+            self.has_wait.store(rules.has_wait(), Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at the rules, if there are any.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Rules) -> T) -> Option<T> {
+        self.rules.read().as_ref().map(look)
+    }
+}
+
+impl QueueRules {
+    /// The policy for a frame, if there are any rules. A client's own queue does not cut it: it drops the newest.
+    fn of(&self, frame: &Frame) -> Option<SlowPolicy> {
+        if !self.is_set.load(Ordering::Acquire) {
+            return None;
+        }
+        match self.rules.read().as_ref()?.of(frame.topic.as_deref()) {
+            SlowPolicy::Cut => Some(SlowPolicy::DropNewest),
+            policy => Some(policy),
+        }
+    }
+}
+
+/// A frame for which there is no room.
+#[derive(Debug)]
+pub(crate) enum Unpushed {
+    /// It is lost and counted; where there are no policies, it comes back.
+    #[cfg_attr(not(feature = "rpc"), allow(dead_code, reason = "only the RPC layer answers what it cannot take"))]
+    Lost(Option<Box<Frame>>),
+    /// Its sender may wait for so long.
+    #[cfg(feature = "broker")]
+    Wait(Duration),
 }
 
 /// Counts itself among those that wait.
@@ -74,46 +162,49 @@ impl ReceiveQueue {
     /// A queue that takes frames while it holds fewer than `frames` and less than `bytes` of payload. An empty one
     /// takes any frame.
     pub(crate) fn new(frames: usize, bytes: usize) -> Self {
-        let shared = Shared {
-            state: Mutex::default(),
-            arrived: Notify::new(),
-            frames: frames.max(1),
-            bytes: bytes.max(1),
-            #[cfg(feature = "broker")]
-            connection: None,
-        };
-        Self { shared: Arc::new(shared) }
+        Self::with(Shared::new((frames, bytes), Arc::default(), AtWait::Take))
     }
 
     /// As [`new`](ReceiveQueue::new); its end is the end of this connection.
     #[cfg(feature = "broker")]
     pub(crate) fn of(connection: Arc<watch::Sender<ConnectionState>>, frames: usize, bytes: usize) -> Self {
-        let mut queue = Self::new(frames, bytes);
-        if let Some(shared) = Arc::get_mut(&mut queue.shared) {
-            shared.connection = Some(connection);
-        }
-        queue
+        Self::with(Shared { connection: Some(connection), ..Shared::new((frames, bytes), Arc::default(), AtWait::Ask) })
     }
 
-    /// Adds what one read brought. What does not fit is dropped, newest first, and counted. Returns how many frames
-    /// had arrived before.
-    pub(crate) fn extend(&self, frames: &mut Vec<Frame>) -> u64 {
+    /// As [`new`](ReceiveQueue::new), with the policies of another queue; whoever fills it does not wait.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn with_rules_of(other: &Self, frames: usize, bytes: usize) -> Self {
+        Self::with(Shared::new((frames, bytes), Arc::clone(&other.shared.rules), AtWait::Drop))
+    }
+
+    fn with(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Adds what one read brought, and the number of frames that the broker dropped behind it. What does not fit is
+    /// dropped as the policies say, newest first without any, and counted. Returns how many frames had arrived before.
+    pub(crate) fn extend(&self, frames: &mut Vec<Frame>, gap: u64) -> u64 {
         let mut state = self.shared.state.lock();
-        let arrived = state.taken_frames + state.lost;
-        if frames.is_empty() {
+        let arrived = state.arrived;
+        if frames.is_empty() && gap == 0 {
             return arrived;
         }
         for frame in frames.drain(..) {
+            state.lost += frame.lost_before;
             let _ = self.shared.push(&mut state, frame);
         }
+        state.lose(gap);
         drop(state);
         self.shared.arrived.notify_one();
         arrived
     }
 
-    /// Adds one frame, or gives it back when there is no room (which is counted).
+    /// Adds one frame.
+    ///
+    /// # Errors
+    /// When there is no room.
     #[cfg(any(feature = "broker", feature = "rpc"))]
-    pub(crate) fn push(&self, frame: Frame) -> Result<(), Box<Frame>> {
+    pub(crate) fn push(&self, frame: Frame) -> Result<(), Unpushed> {
         let mut state = self.shared.state.lock();
         let pushed = self.shared.push(&mut state, frame);
         drop(state);
@@ -121,6 +212,40 @@ impl ReceiveQueue {
             self.shared.arrived.notify_one();
         }
         pushed
+    }
+
+    /// What is done with frames for which there is no room.
+    #[cfg(any(feature = "broker", feature = "rpc"))]
+    pub(crate) fn rules(&self) -> &QueueRules {
+        &self.shared.rules
+    }
+
+    /// Tells those that wait for room that there is some.
+    pub(crate) fn room(&self) -> &Notify {
+        &self.shared.room
+    }
+
+    /// Whether the connection is not to be read from, because senders are to wait.
+    pub(crate) fn holds_reader(&self) -> bool {
+        if !self.shared.rules.has_wait.load(Ordering::Relaxed) {
+            return false;
+        }
+        let state = self.shared.state.lock();
+        state.frames.is_full() && !state.closed
+    }
+
+    /// A sender has waited in vain: its frame is lost.
+    #[cfg(feature = "broker")]
+    pub(crate) fn stall(&self) {
+        let mut state = self.shared.state.lock();
+        state.is_stalled = true;
+        state.lose(1);
+    }
+
+    /// Frames that were dropped after they had been taken.
+    #[cfg(feature = "broker")]
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.state.lock().dropped
     }
 
     /// The next frame; `None` when the queue is closed and empty.
@@ -151,15 +276,19 @@ impl ReceiveQueue {
     /// `own` is how many of those that wait are the caller itself.
     fn take(&self, own: usize) -> Option<Option<(Frame, u64)>> {
         let mut state = self.shared.state.lock();
-        let frame = state.frames.pop_front();
-        if let Some(frame) = &frame {
-            state.bytes -= frame.payload.weight();
-            state.position += 1 + frame.lost_before;
-        }
+        let frame = state.frames.pop().map(|(mut frame, gap)| {
+            frame.lost_before = gap;
+            state.position += 1 + gap;
+            state.is_stalled = false;
+            frame
+        });
         let position = state.position;
         let more = !state.frames.is_empty() || state.closed;
         let is_awaited = state.waiting > own;
         drop(state);
+        if self.shared.rules.has_wait.load(Ordering::Relaxed) {
+            self.shared.room.notify_waiters();
+        }
         if more && is_awaited {
             // Another clone may be waiting for what is left.
             self.shared.arrived.notify_one();
@@ -178,11 +307,12 @@ impl ReceiveQueue {
             ConnectionState::change(connection, ConnectionState::closed("the broker ended the connection"), || {});
         }
         self.shared.state.lock().closed = true;
+        self.shared.room.notify_waiters();
         self.shared.arrived.notify_waiters();
         self.shared.arrived.notify_one();
     }
 
-    /// Frames that were dropped because the queue was full, ever.
+    /// Frames that were dropped, here or by the broker, ever.
     pub(crate) fn lost(&self) -> u64 {
         self.shared.state.lock().lost
     }
@@ -190,8 +320,7 @@ impl ReceiveQueue {
     /// How many frames have arrived, lost ones included.
     #[cfg(feature = "rpc")]
     pub(crate) fn arrived(&self) -> u64 {
-        let state = self.shared.state.lock();
-        state.taken_frames + state.lost
+        self.shared.state.lock().arrived
     }
 
     /// Whether nothing waits.
@@ -206,7 +335,7 @@ impl ReceiveQueue {
         let state = self.shared.state.lock();
         QueueLevel {
             frames: state.frames.len(),
-            bytes: state.bytes,
+            bytes: state.frames.waiting_bytes(),
             taken_frames: state.taken_frames,
             taken_bytes: state.taken_bytes,
         }
@@ -214,17 +343,74 @@ impl ReceiveQueue {
 }
 
 impl Shared {
-    fn push(&self, state: &mut State, mut frame: Frame) -> Result<(), Box<Frame>> {
-        if state.closed || state.frames.len() >= self.frames || state.bytes >= self.bytes {
-            state.lost += 1;
-            state.lost_since += 1;
-            return Err(Box::new(frame));
+    fn new((frames, bytes): (usize, usize), rules: Arc<QueueRules>, at_wait: AtWait) -> Self {
+        let state = State {
+            frames: PolicyQueue::new(frames, bytes),
+            lost: 0,
+            dropped: 0,
+            arrived: 0,
+            taken_frames: 0,
+            taken_bytes: 0,
+            position: 0,
+            closed: false,
+            is_stalled: false,
+            waiting: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            arrived: Notify::new(),
+            rules,
+            at_wait,
+            room: Notify::new(),
+            #[cfg(feature = "broker")]
+            connection: None,
         }
-        frame.lost_before += std::mem::take(&mut state.lost_since);
-        state.bytes += frame.payload.weight();
+    }
+
+    fn push(&self, state: &mut State, mut frame: Frame) -> Result<(), Unpushed> {
+        // What was dropped before it, and is counted where it was.
+        let gap = std::mem::take(&mut frame.lost_before);
+        state.arrived += gap;
+        state.frames.add_gap(gap);
+        let rules = self.rules.of(&frame);
+        let policy = rules.unwrap_or(SlowPolicy::DropNewest);
+        if state.closed || (rules.is_none() && state.frames.is_full()) {
+            state.lose(1);
+            return Err(Unpushed::Lost(Some(Box::new(frame))));
+        }
+        let length = frame.payload.len() as u64;
+        match state.frames.push(frame, policy) {
+            Pushed::Taken { dropped } => {
+                state.lost += dropped;
+                state.dropped += dropped;
+            }
+            Pushed::Dropped => {
+                state.arrived += 1;
+                state.lost += 1;
+                return Err(Unpushed::Lost(None));
+            }
+            Pushed::Full(frame) => match (self.at_wait, policy) {
+                (AtWait::Take, _) => state.frames.append(frame, policy),
+                #[cfg(feature = "broker")]
+                (AtWait::Ask, SlowPolicy::Wait(bound)) if !state.is_stalled => return Err(Unpushed::Wait(bound)),
+                _ => {
+                    state.lose(1);
+                    return Err(Unpushed::Lost(None));
+                }
+            },
+        }
+        state.arrived += 1;
         state.taken_frames += 1;
-        state.taken_bytes += frame.payload.len() as u64;
-        state.frames.push_back(frame);
+        state.taken_bytes += length;
         Ok(())
+    }
+}
+
+impl State {
+    /// Counts frames that were dropped behind the last one.
+    fn lose(&mut self, frames: u64) {
+        self.arrived += frames;
+        self.lost += frames;
+        self.frames.add_gap(frames);
     }
 }

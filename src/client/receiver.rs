@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use busway_net::Pool;
 use busway_net::link::{Chunk, Readiness};
-#[cfg(feature = "shm")]
-use busway_net::wire::BrokerTag;
-use busway_net::wire::{BrokerFrame, ReceivedPayload, ResultCode, Violation};
+use busway_net::wire::{BrokerFrame, BrokerTag, ReceivedPayload, ResultCode, Violation};
 use foldhash::fast::RandomState;
 
 use super::handshake::Reader;
+#[cfg(feature = "rpc")]
+use super::questions::Questions;
 use crate::frame::Frame;
 #[cfg(feature = "shm")]
 use crate::lane::{Arrival, DownIntake, LaneOff, SEGMENT_KIND, SegmentFrame};
@@ -31,6 +31,13 @@ pub(super) struct Receiver {
     pub(super) frames: Vec<Frame>,
     /// Confirmations of the read at hand.
     pub(super) codes: Vec<Acknowledgement>,
+    /// Frames that the broker has dropped since the last one ...
+    gap: u64,
+    /// ... and in the read at hand before that.
+    gaps_before: u64,
+    /// What this client has asked the broker itself.
+    #[cfg(feature = "rpc")]
+    questions: Arc<Questions>,
     /// What the broker said of the lane in the read at hand.
     #[cfg(feature = "shm")]
     pub(super) news: Vec<LaneNews>,
@@ -38,12 +45,12 @@ pub(super) struct Receiver {
     descriptors: VecDeque<OwnedFd>,
 }
 
-/// A confirmation, and how many frames of the same read came before it.
+/// A confirmation, and how many frames of the same read came before it, dropped ones included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acknowledgement {
     pub(super) op_id: u32,
     pub(super) code: ResultCode,
-    pub(super) frames_before: usize,
+    pub(super) frames_before: u64,
 }
 
 /// What a broker says of the lane over the socket.
@@ -68,7 +75,7 @@ const OFFERED: usize = 4;
 const TURN_RECORDS: usize = 1024;
 
 impl Receiver {
-    pub(super) fn new(reader: Reader) -> Self {
+    pub(super) fn new(reader: Reader, #[cfg(feature = "rpc")] questions: &Arc<Questions>) -> Self {
         let pool = reader.pool().clone();
         Self {
             reader,
@@ -76,6 +83,10 @@ impl Receiver {
             names: NameCache::default(),
             frames: Vec::new(),
             codes: Vec::new(),
+            gap: 0,
+            gaps_before: 0,
+            #[cfg(feature = "rpc")]
+            questions: Arc::clone(questions),
             #[cfg(feature = "shm")]
             news: Vec::new(),
             #[cfg(feature = "shm")]
@@ -95,7 +106,7 @@ impl Receiver {
         while let Some(received) = self.reader.next_frame()? {
             match received.meta {
                 BrokerFrame::Acknowledgement { op_id, code } => {
-                    self.codes.push(Acknowledgement { op_id, code, frames_before: self.frames.len() });
+                    self.confirm(op_id, code);
                 }
                 BrokerFrame::Delivery { kind, realtime } => {
                     let payload = match received.payload {
@@ -105,23 +116,29 @@ impl Receiver {
                     };
                     let is_publication = kind == busway_net::wire::FrameKind::Publication;
                     let topic = is_publication.then_some(received.second);
-                    self.frames.push(Frame {
+                    let frame = Frame {
                         kind,
                         realtime,
                         sender: self.names.get(received.first)?,
                         topic: topic.map(|topic| self.names.get(topic)).transpose()?,
                         payload,
                         lost_before: 0,
-                    });
+                    };
+                    self.take(frame);
                 }
-                #[cfg(feature = "shm")]
                 BrokerFrame::Ping { raw } => match BrokerTag::parse(&raw) {
                     None => {}
+                    Some(BrokerTag::Gap(frames)) => self.gap += u64::from(frames),
+                    #[cfg(not(feature = "shm"))]
+                    Some(_) => {}
+                    #[cfg(feature = "shm")]
                     Some(BrokerTag::Offer) => {
                         let count = OFFERED.min(self.descriptors.len());
                         self.news.push(LaneNews::Offer(self.descriptors.drain(..count).collect()));
                     }
+                    #[cfg(feature = "shm")]
                     Some(BrokerTag::Switch) => self.news.push(LaneNews::Switch),
+                    #[cfg(feature = "shm")]
                     Some(BrokerTag::Refusal(reason)) => {
                         self.news.push(LaneNews::Refusal(LaneOff::from_number(reason)));
                     }
@@ -133,8 +150,6 @@ impl Receiver {
                         self.news.push(LaneNews::Segment(frame, self.descriptors.pop_front()));
                     }
                 }
-                #[cfg(not(feature = "shm"))]
-                BrokerFrame::Ping { .. } => {}
                 BrokerFrame::Extra { .. } => {}
             }
         }
@@ -167,24 +182,49 @@ impl Receiver {
                     break;
                 }
                 Some(Arrival::Confirmation { op_id, code }) => {
-                    self.codes.push(Acknowledgement { op_id, code, frames_before: self.frames.len() });
+                    self.confirm(op_id, code);
                 }
+                Some(Arrival::Gap { frames }) => self.gap += u64::from(frames),
                 Some(Arrival::Delivery { kind, realtime, sender, topic, payload }) => {
                     let is_publication = kind == busway_net::wire::FrameKind::Publication;
                     let topic = is_publication.then_some(topic);
-                    self.frames.push(Frame {
+                    let frame = Frame {
                         kind,
                         realtime,
                         sender: self.names.get(sender)?,
                         topic: topic.map(|topic| self.names.get(topic)).transpose()?,
                         payload,
                         lost_before: 0,
-                    });
+                    };
+                    self.take(frame);
                 }
             }
         }
         intake.release();
         Ok(more)
+    }
+
+    fn confirm(&mut self, op_id: u32, code: ResultCode) {
+        let frames_before = self.frames.len() as u64 + self.gaps_before + self.gap;
+        self.codes.push(Acknowledgement { op_id, code, frames_before });
+    }
+
+    fn take(&mut self, mut frame: Frame) {
+        #[cfg(feature = "rpc")]
+        if self.questions.is_answer(&frame) {
+            return;
+        }
+        if self.gap > 0 {
+            self.gaps_before += self.gap;
+            frame.lost_before = std::mem::take(&mut self.gap);
+        }
+        self.frames.push(frame);
+    }
+
+    /// Frames that the broker has dropped since the last one of the read at hand, which is over.
+    pub(super) fn end_read(&mut self) -> u64 {
+        self.gaps_before = 0;
+        std::mem::take(&mut self.gap)
     }
 
     /// Gives the read buffer back when nothing is in it.

@@ -1,6 +1,7 @@
 //! A connection over a socket.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -22,6 +23,8 @@ use super::handshake;
 use super::lane_link::LaneLink;
 use super::operation::{Confirmation, Filters, Operation};
 use super::pending::{Pending, Placed};
+#[cfg(feature = "rpc")]
+use super::questions::Questions;
 use super::queue::ReceiveQueue;
 use super::receiver::Receiver;
 use crate::lane::LaneOff;
@@ -65,6 +68,8 @@ pub(crate) struct Remote {
     /// How often a connection was lost.
     losses: AtomicU64,
     filters: FilterMemory,
+    #[cfg(feature = "rpc")]
+    pub(super) questions: Arc<Questions>,
     /// The lane beside the socket, once there is one.
     #[cfg(feature = "shm")]
     pub(super) lane: LaneLink,
@@ -97,12 +102,23 @@ impl Remote {
             state: watch::Sender::new(ConnectionState::Connected),
             losses: AtomicU64::new(0),
             filters: FilterMemory::default(),
+            #[cfg(feature = "rpc")]
+            questions: Arc::default(),
             #[cfg(feature = "shm")]
             lane: LaneLink::default(),
         });
-        tokio::spawn(Arc::clone(&remote).drive(socket, Receiver::new(reader)));
+        let receiver = remote.receiver(reader);
+        tokio::spawn(Arc::clone(&remote).drive(socket, receiver));
         tokio::spawn(Arc::clone(&remote).keep());
         Ok(remote)
+    }
+
+    fn receiver(&self, reader: handshake::Reader) -> Receiver {
+        Receiver::new(
+            reader,
+            #[cfg(feature = "rpc")]
+            &self.questions,
+        )
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -241,7 +257,7 @@ impl Remote {
     }
 
     pub(super) async fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.begin_closing();
         self.flush_all();
         let _ = tokio::time::timeout(self.options.timeout, self.wind_up()).await;
         self.end(CLOSED);
@@ -249,7 +265,7 @@ impl Remote {
 
     /// The last clone is gone: what was accepted is written, without anybody waiting for it if possible.
     pub(super) fn abandon(remote: &Arc<Self>) {
-        remote.closing.store(true, Ordering::Release);
+        remote.begin_closing();
         if remote.is_closed() {
             return;
         }
@@ -270,6 +286,12 @@ impl Remote {
             let _ = tokio::time::timeout(LAST_WRITE, last.0.wind_up()).await;
             last.0.end(CLOSED);
         });
+    }
+
+    fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+        // Who waits to read goes on to the end.
+        self.queue.room().notify_waiters();
     }
 
     /// Writes what was accepted, and reads on until the broker has closed its end: who closes with confirmations or
@@ -302,6 +324,8 @@ impl Remote {
             self.lane.lose();
         });
         self.pending.fail();
+        #[cfg(feature = "rpc")]
+        self.questions.fail();
     }
 
     fn is_closed(&self) -> bool {
@@ -332,8 +356,8 @@ impl Remote {
                 connected = self.connect_again(reconnect) => connected,
             };
             socket = connected.0;
-            receiver = Receiver::new(connected.1);
-            self.outbox.attach(Arc::clone(&socket), &self.filters.frames(), false);
+            receiver = self.receiver(connected.1);
+            self.outbox.attach(Arc::clone(&socket), &self.first_frames(), false);
             if self.is_closing() {
                 // It may have found nothing to close.
                 return self.end(CLOSED);
@@ -341,6 +365,16 @@ impl Remote {
             self.outbox.flush();
             ConnectionState::change(&self.state, ConnectionState::Connected, || {});
         }
+    }
+
+    /// What a new connection begins with: policies before the subscriptions that they are for.
+    fn first_frames(&self) -> Vec<u8> {
+        #[cfg(feature = "rpc")]
+        let mut frames = super::slow_policy::restoring_frames(&self.queue);
+        #[cfg(not(feature = "rpc"))]
+        let mut frames = Vec::new();
+        frames.extend(self.filters.frames());
+        frames
     }
 
     /// Tries until it succeeds.
@@ -374,6 +408,7 @@ impl Remote {
     pub(super) async fn receive_some(&self, socket: &Socket, receiver: &mut Receiver) -> Result<(), String> {
         // Frames may have come in one read with the handshake.
         self.hand_on(receiver)?;
+        self.room_to_read().await;
         let mut readiness = socket.readable().await.map_err(|error| error.to_string())?;
         let mut turn = 0;
         loop {
@@ -384,7 +419,7 @@ impl Remote {
                 Chunk::Full(count) | Chunk::Last(count) => turn += count,
             }
             self.hand_on(receiver)?;
-            if matches!(chunk, Chunk::Last(_)) {
+            if matches!(chunk, Chunk::Last(_)) || self.queue.holds_reader() {
                 break;
             }
             if turn >= TURN {
@@ -396,6 +431,19 @@ impl Remote {
         Ok(())
     }
 
+    /// Waits while senders are to wait for this client: nothing is read then.
+    pub(super) async fn room_to_read(&self) {
+        loop {
+            let mut room = pin!(self.queue.room().notified());
+            // From here on, so that no room is missed that comes before the look.
+            room.as_mut().enable();
+            if !self.queue.holds_reader() || self.is_closing() {
+                return;
+            }
+            room.await;
+        }
+    }
+
     fn hand_on(&self, receiver: &mut Receiver) -> Result<(), String> {
         let decoded = receiver.decode();
         self.deliver(receiver);
@@ -404,7 +452,8 @@ impl Remote {
 
     /// Data before confirmations: who waits for its confirmation finds what came before it.
     pub(super) fn deliver(&self, receiver: &mut Receiver) {
-        let arrived = self.queue.extend(&mut receiver.frames);
+        let gap = receiver.end_read();
+        let arrived = self.queue.extend(&mut receiver.frames, gap);
         self.pending.confirm(arrived, &mut receiver.codes);
     }
 

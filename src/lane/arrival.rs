@@ -33,8 +33,21 @@ struct Head {
 
 /// Something for the application.
 pub(crate) enum Arrival<'a> {
-    Confirmation { op_id: u32, code: ResultCode },
-    Delivery { kind: FrameKind, realtime: bool, sender: &'a [u8], topic: &'a [u8], payload: Payload },
+    Confirmation {
+        op_id: u32,
+        code: ResultCode,
+    },
+    /// Frames that the broker has dropped before the next one.
+    Gap {
+        frames: u32,
+    },
+    Delivery {
+        kind: FrameKind,
+        realtime: bool,
+        sender: &'a [u8],
+        topic: &'a [u8],
+        payload: Payload,
+    },
 }
 
 impl DownIntake {
@@ -67,6 +80,7 @@ impl DownIntake {
                     let code = ResultCode(descriptor.code);
                     return Ok(Some(Arrival::Confirmation { op_id: descriptor.op_id.get(), code }));
                 }
+                operation::GAP => return Ok(Some(Arrival::Gap { frames: descriptor.op_id.get() })),
                 kind => {
                     let kind = FrameKind::from_byte(kind).ok_or(Violation::Descriptor)?;
                     if let Some((head, payload)) = self.read(&record, kind, pool)? {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
 use busway_net::link::{Body as SocketBody, Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
@@ -161,6 +162,17 @@ impl DownLane {
         };
         let item = Item { descriptor, parts: Parts::default() };
         self.queue.offer(token, &item, Load::Borrowed(&[]), BrokerHeader::SIZE)
+    }
+
+    /// How many frames the client has lost before the next one.
+    pub(super) fn tell_gap(&self, frames: u32) {
+        let descriptor = Descriptor { operation: operation::GAP, op_id: frames.into(), ..Descriptor::default() };
+        self.queue.note(descriptor);
+    }
+
+    /// As [`LaneQueue::poll_written`].
+    pub(super) fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool> {
+        self.queue.poll_written(context)
     }
 
     pub(crate) fn flush(&self) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
 
 use busway_net::link::{Level, Outbox, Refused, Touch, Watch};
 use busway_net::wire::{BrokerTag, ResultCode};
@@ -12,7 +13,7 @@ use super::down::DownLane;
 use super::host::{Accepted, LaneHost, Leavings};
 use super::intake::Intake;
 use super::reason::LaneOff;
-use super::{LaneStatus, Outgoing, Sink, SocketSink};
+use super::{Declined, LaneStatus, Outgoing, RemoteSink, Sink, SocketSink};
 
 /// A UNIX client's sink. Frames go to the socket until the switch, and to the lane after it.
 pub(crate) struct LocalSink {
@@ -72,23 +73,23 @@ impl LocalSink {
 }
 
 impl Sink for Arc<LocalSink> {
-    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
         if let Some(lane) = self.lane() {
-            return lane.offer(token, frame);
+            return Ok(lane.offer(token, frame)?);
         }
-        match (self.socket.offer(token, frame), self.lane.get()) {
-            (Err(Refused::Switched), Some(lane)) => lane.offer(token, frame),
-            (offered, _) => offered,
+        match (self.socket.try_offer(token, frame), self.lane.get()) {
+            (Err(Refused::Switched), Some(lane)) => Ok(lane.offer(token, frame)?),
+            (offered, _) => Ok(offered?),
         }
     }
 
-    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
+    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {
         if let Some(lane) = self.lane() {
-            return lane.acknowledge(token, op_id, code);
+            return Ok(lane.acknowledge(token, op_id, code)?);
         }
-        match (self.socket.acknowledge(token, op_id, code), self.lane.get()) {
-            (Err(Refused::Switched), Some(lane)) => lane.acknowledge(token, op_id, code),
-            (offered, _) => offered,
+        match (self.socket.try_acknowledge(token, op_id, code), self.lane.get()) {
+            (Err(Refused::Switched), Some(lane)) => Ok(lane.acknowledge(token, op_id, code)?),
+            (offered, _) => Ok(offered?),
         }
     }
 
@@ -128,10 +129,6 @@ impl Sink for Arc<LocalSink> {
         }
     }
 
-    fn is_cut_when_full(&self) -> bool {
-        true
-    }
-
     fn lane_status(&self) -> LaneStatus {
         match self.lane() {
             Some(lane) => {
@@ -142,6 +139,24 @@ impl Sink for Arc<LocalSink> {
                 }
             }
             None => LaneStatus::Off(LaneOff::from_number(self.reason.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+impl RemoteSink for Arc<LocalSink> {
+    fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool> {
+        // What went to the socket before the switch comes before what waits before the lane.
+        let is_open = ready!(self.socket.poll_drained(context));
+        match self.lane() {
+            Some(lane) if is_open => lane.poll_drained(context),
+            _ => Poll::Ready(is_open),
+        }
+    }
+
+    fn tell_gap(&self, frames: u32) {
+        match self.lane() {
+            Some(lane) => lane.tell_gap(frames),
+            None => self.socket.tell_gap(frames),
         }
     }
 }

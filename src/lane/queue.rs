@@ -238,6 +238,18 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         self.ring(&mut state);
     }
 
+    /// Takes what stands in order between the frames and is none, limits or not.
+    pub(super) fn note(&self, descriptor: Descriptor) {
+        let mut state = self.state.lock();
+        if state.closed || state.violation.is_some() {
+            return;
+        }
+        let item = Item { descriptor, parts: Parts::default() };
+        let taken = state.take(&item, Load::Borrowed(&[]), 0);
+        state.taken_frames -= 1;
+        self.settle(&mut state, taken);
+    }
+
     /// Rings if the other side sleeps and something came for it.
     pub(super) fn flush(&self) {
         self.ring(&mut self.state.lock());

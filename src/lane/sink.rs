@@ -1,17 +1,19 @@
 //! Where the router's frames go.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use busway_net::link::{Batch, Level, Outbox, Refused, Touch};
-use busway_net::wire::{BROKER_PING, FrameKind, ResultCode, encode_acknowledgement, encode_broker_head};
+use busway_net::link::{Level, Refused, Touch};
+use busway_net::wire::{FrameKind, ResultCode};
+use tokio::sync::Notify;
 
+use super::LaneOff;
 #[cfg(feature = "shm")]
-use super::account::{Incoming, Pin};
-use super::{COPY_MAX, LaneOff, ShmTrust};
-use crate::client::queue::ReceiveQueue;
-use crate::frame::Frame;
+use super::account::Incoming;
 use crate::names::ClientName;
 use crate::payload::{Content, Payload};
+use crate::policy::SlowPolicy;
 
 /// A frame on its way from the router to a sink.
 #[derive(Clone)]
@@ -96,13 +98,35 @@ impl<'a> From<Content<'a>> for Routed<'a> {
     }
 }
 
+/// Why a sink did not take a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Declined {
+    /// It is full, and the peer is to be cut for it.
+    Full,
+    /// It is full, and the frame is lost.
+    Dropped,
+    /// It is full, and the sender may wait for so long.
+    Wait(Duration),
+    /// The peer has gone.
+    Closed,
+}
+
+impl From<Refused> for Declined {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Closed | Refused::Switched => Self::Closed,
+        }
+    }
+}
+
 /// Where a peer's frames go.
 pub(crate) trait Sink: Send + Sync {
     /// Takes a frame, without waiting. `token` names the batch; who gets [`Touch::First`] flushes when it is over.
-    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused>;
+    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined>;
 
-    /// Takes an acknowledgement, in order with the frames.
-    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused>;
+    /// Takes an acknowledgement, in order with the frames (ahead of those that a slow client's policies keep back).
+    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined>;
 
     /// Takes a keep-alive, if nothing else is on its way.
     fn ping(&self) {}
@@ -119,13 +143,41 @@ pub(crate) trait Sink: Send + Sync {
     /// What waits and what was taken.
     fn level(&self) -> Level;
 
-    /// Whether the peer's slowness ends its connection (it does not for a part of this program).
-    fn is_cut_when_full(&self) -> bool;
-
     /// Whether the peer has a lane.
     fn lane_status(&self) -> LaneStatus {
         LaneStatus::NotLocal
     }
+
+    /// What happens from now on to frames for which there is no room: to publications that match a filter, or to all
+    /// that no filter names. Says whether it is noted.
+    fn set_policy(&self, _filter: Option<&str>, _policy: SlowPolicy) -> bool {
+        false
+    }
+
+    /// A filter has no policy of its own any longer.
+    fn forget_policy(&self, _filter: &str) {}
+
+    /// Tells those that wait for room that there is some.
+    fn room(&self) -> Option<&Notify> {
+        None
+    }
+
+    /// Somebody has waited in vain: nobody else has to until there is room.
+    fn stall(&self) {}
+
+    /// Frames that it had taken and dropped for newer ones.
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+/// The sink of a client in another process, as far as its policies need it.
+pub(crate) trait RemoteSink: Sink + Clone + 'static {
+    /// Ready with `true` when nothing waits, with `false` when the connection has ended.
+    fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool>;
+
+    /// Tells the client how many frames it has lost before the next one.
+    fn tell_gap(&self, frames: u32);
 }
 
 /// Whether a peer has a lane.
@@ -160,171 +212,6 @@ impl LaneStatus {
     }
 }
 
-/// A socket's sink.
-pub(crate) struct SocketSink {
-    pub(crate) outbox: Arc<Outbox>,
-    /// The peer's number, under which it holds payloads of others.
-    pub(crate) receiver: u64,
-}
-
-impl Sink for SocketSink {
-    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
-        self.outbox.offer(token, |batch| write_frame(batch, frame, self.receiver))
-    }
-
-    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
-        self.outbox.offer(token, |batch| batch.inline().extend_from_slice(&encode_acknowledgement(op_id, code)))
-    }
-
-    fn ping(&self) {
-        let ping = |batch: &mut Batch| batch.inline().extend_from_slice(&BROKER_PING);
-        if self.outbox.level().bytes == 0 {
-            match self.outbox.offer(0, ping) {
-                Err(Refused::Switched) => self.outbox.offer_control(ping),
-                offered => offered.is_ok(),
-            };
-            self.outbox.flush();
-        }
-    }
-
-    fn flush(&self) {
-        self.outbox.flush();
-    }
-
-    fn close(&self) -> Level {
-        self.outbox.close()
-    }
-
-    fn level(&self) -> Level {
-        self.outbox.level()
-    }
-
-    fn is_cut_when_full(&self) -> bool {
-        true
-    }
-}
-
-#[cfg_attr(not(feature = "shm"), expect(unused_variables, reason = "only payloads in shared memory are held"))]
-fn write_frame(batch: &mut Batch, frame: &Outgoing<'_>, receiver: u64) {
-    let names = (frame.sender.as_bytes(), frame.topic.map(|topic| topic.as_bytes()));
-    let length = frame.prefix.len() + frame.content.len();
-    encode_broker_head(batch.inline(), (frame.kind, frame.realtime), names, length);
-    batch.inline().extend_from_slice(frame.prefix);
-    match &frame.content {
-        Routed::Borrowed(bytes) => batch.inline().extend_from_slice(bytes),
-        Routed::Owned(payload) if payload.len() > COPY_MAX => batch.push_body(payload.body()),
-        Routed::Owned(payload) => batch.inline().extend_from_slice(payload),
-        #[cfg(feature = "shm")]
-        Routed::Lane(incoming) if incoming.len() > COPY_MAX => match incoming.pin(receiver) {
-            Some(pin) => batch.push_body(busway_net::link::Body::Object(Arc::new(pin))),
-            None => batch.push_body(frame.content.owned_bytes().body()),
-        },
-        #[cfg(feature = "shm")]
-        Routed::Lane(incoming) => incoming.copy_all(batch.inline()),
-    }
-}
-
-/// Written by the kernel from where it lies; nobody here looks at it.
-#[cfg(feature = "shm")]
-impl busway_net::link::BodyObject for Pin {
-    fn len(&self) -> usize {
-        self.payload().len()
-    }
-
-    fn write_to(
-        &self,
-        socket: std::os::fd::BorrowedFd<'_>,
-        heads: &[std::io::IoSlice<'_>],
-        position: usize,
-    ) -> std::io::Result<usize> {
-        self.send(socket, heads, position)
-    }
-}
-
-#[cfg(feature = "shm")]
-impl crate::payload::InPlace for Pin {
-    fn as_slice(&self) -> &[u8] {
-        self.as_slice()
-    }
-}
-
-/// Who reads in this process, and whom it trusts.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "shm"), allow(dead_code, reason = "only payloads in shared memory need trust"))]
-pub(crate) struct Reader {
-    /// The peer's number.
-    pub(crate) receiver: u64,
-    pub(crate) trust: ShmTrust,
-    /// The user of this process.
-    pub(crate) user: u32,
-}
-
-/// An in-process client's sink.
-pub(crate) struct QueueSink {
-    pub(crate) queue: ReceiveQueue,
-    #[cfg_attr(not(feature = "shm"), allow(dead_code, reason = "only payloads in shared memory need trust"))]
-    pub(crate) reader: Reader,
-}
-
-impl QueueSink {
-    fn payload(&self, content: &Routed<'_>) -> Payload {
-        #[cfg(feature = "shm")]
-        if let Routed::Lane(incoming) = content
-            && self.reader.trust.allows(incoming.user(), self.reader.user)
-            && let Some(pin) = incoming.pin(self.reader.receiver)
-        {
-            return Payload::in_place(Arc::new(pin));
-        }
-        content.owned_bytes()
-    }
-}
-
-impl Sink for QueueSink {
-    fn offer(&self, _token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
-        let payload = if frame.prefix.is_empty() {
-            self.payload(&frame.content)
-        } else {
-            frame.content.with_prefix(frame.prefix).into()
-        };
-        let frame = Frame {
-            kind: frame.kind,
-            realtime: frame.realtime,
-            sender: frame.sender.shared().clone(),
-            topic: frame.topic.cloned(),
-            payload,
-            lost_before: 0,
-        };
-        self.queue.push(frame).map(|()| Touch::Again).map_err(|_| Refused::Full)
-    }
-
-    fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Refused> {
-        // An in-process sender learns the code from the call itself.
-        Ok(Touch::Again)
-    }
-
-    fn flush(&self) {}
-
-    fn close(&self) -> Level {
-        self.queue.close();
-        self.level()
-    }
-
-    fn level(&self) -> Level {
-        let level = self.queue.level();
-        Level {
-            frames: level.frames,
-            bytes: level.bytes,
-            taken_frames: level.taken_frames,
-            taken_bytes: level.taken_bytes,
-            progress: 0,
-        }
-    }
-
-    fn is_cut_when_full(&self) -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -334,7 +221,7 @@ mod tests {
     use busway_net::{Pool, wire::Limits};
     use parking_lot::Mutex;
 
-    use busway_net::link::{Level, Refused, Touch};
+    use busway_net::link::{Level, Touch};
     use busway_net::wire::{FrameKind, ResultCode};
     use std::sync::Arc;
 
@@ -342,6 +229,7 @@ mod tests {
     use crate::broker::peer::{Peer, Transport};
     use crate::broker::registry::RegistryLimits;
     use crate::broker::router::{Request, Router, Source};
+    use crate::broker::slow_receivers::SlowReceivers;
     use crate::broker::touched::Touched;
     use crate::names::ClientName;
 
@@ -366,9 +254,9 @@ mod tests {
     }
 
     impl Sink for Arc<FakeSink> {
-        fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+        fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
             if self.is_full {
-                return Err(Refused::Full);
+                return Err(Declined::Full);
             }
             let topic = frame.topic.map(ToString::to_string);
             let payload = frame.content.owned_bytes();
@@ -376,7 +264,7 @@ mod tests {
             Ok(self.touch(token))
         }
 
-        fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
+        fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {
             self.codes.lock().push((op_id, code));
             Ok(self.touch(token))
         }
@@ -392,15 +280,11 @@ mod tests {
         fn level(&self) -> Level {
             Level::default()
         }
-
-        fn is_cut_when_full(&self) -> bool {
-            true
-        }
     }
 
     fn router() -> Router {
         let registry = RegistryLimits { clients: 10, subscriptions: 10, force_register: false };
-        Router::new(Limits::default(), registry, Pool::default())
+        Router::new(Limits::default(), registry, SlowReceivers::default(), Pool::default())
     }
 
     fn register(router: &Router, name: &str, sink: &Arc<FakeSink>) -> Arc<Peer> {

@@ -19,6 +19,7 @@ use super::shared::Shared;
 use super::{Guard, Rpc};
 use crate::client::SendError;
 use crate::client::announcements::INFO_TOPIC;
+use crate::client::queue::Unpushed;
 use crate::frame::Frame;
 use crate::payload::Payload;
 
@@ -120,8 +121,10 @@ impl<H: Handlers> Server<H> {
     }
 
     fn take_request(self: &Arc<Self>, frame: Frame, call_id: u32) {
-        if let Err(frame) = self.shared.requests.push(frame) {
-            self.refuse(&frame, call_id);
+        if let Err(Unpushed::Lost(frame)) = self.shared.requests.push(frame) {
+            if let Some(frame) = frame {
+                self.refuse(&frame, call_id);
+            }
         } else if let Ok(permit) = Arc::clone(&self.shared.handlers).try_acquire_owned() {
             tokio::spawn(Arc::clone(self).handle_requests(permit));
         }

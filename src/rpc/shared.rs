@@ -35,15 +35,18 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(client: Client, options: Options) -> Self {
-        let queue = |(frames, bytes)| ReceiveQueue::new(frames, bytes);
+        let (frames, bytes) = options.request_queue;
+        let requests = ReceiveQueue::new(frames, bytes);
+        let (frames, bytes) = options.frame_queue;
+        let frames = ReceiveQueue::with_rules_of(client.queue(), frames, bytes);
         Self {
             client,
             options,
             calls: Arc::default(),
             turns: Semaphore::new(options.max_calls),
             handlers: Arc::new(Semaphore::new(options.max_handlers)),
-            requests: queue(options.request_queue),
-            frames: queue(options.frame_queue),
+            requests,
+            frames,
             unexpected_replies: AtomicU64::new(0),
             stop: Notify::new(),
             is_finished: watch::Sender::new(false),

@@ -4,4 +4,5 @@
 
 mod basics;
 mod endings;
+mod slow_policies;
 mod support;

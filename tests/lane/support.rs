@@ -29,9 +29,16 @@ impl Bus {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("busway-lane-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a temporary directory");
-        let builder = Broker::builder().unix(directory.join("bus.sock")).tcp("127.0.0.1:0");
-        let broker = options(builder).start().await.expect("the broker starts");
-        Self { broker: Some(broker), directory }
+        let mut bus = Self { broker: None, directory };
+        bus.restart(options).await;
+        bus
+    }
+
+    /// A new broker in the place of the one before.
+    pub(crate) async fn restart(&mut self, options: impl FnOnce(Builder) -> Builder) {
+        self.shut_down().await;
+        let builder = Broker::builder().unix(self.socket()).tcp("127.0.0.1:0");
+        self.broker = Some(options(builder).start().await.expect("the broker starts"));
     }
 
     pub(crate) fn broker(&self) -> &Broker {

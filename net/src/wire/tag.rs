@@ -8,6 +8,7 @@
 //!          | "BUSW" |  0  | step | version | features |
 //! broker   0     1        4      5         6
 //!          |  0  | "BUS"  | step | detail  |
+//!          |  0  | frames (u32)  | "G"     |
 //! ```
 
 use super::{BrokerHeader, ClientHeader};
@@ -37,10 +38,14 @@ pub enum BrokerTag {
     Switch,
     /// There is no lane for this client, for this reason (a number that the lane gives meaning to).
     Refusal(u8),
+    /// So many frames for this client were dropped before the next one.
+    Gap(u32),
 }
 
 const CLIENT_MARK: &[u8; 4] = b"BUSW";
 const BROKER_MARK: &[u8; 3] = b"BUS";
+/// In the place of a detail, which is always smaller.
+const GAP_MARK: u8 = b'G';
 
 impl ClientTag {
     /// What a ping says, if it says something.
@@ -73,6 +78,9 @@ impl ClientTag {
 impl BrokerTag {
     /// What a ping says, if it says something.
     pub fn parse(raw: &[u8; BrokerHeader::SIZE]) -> Option<Self> {
+        if let [0, frames @ .., GAP_MARK] = raw {
+            return Some(Self::Gap(u32::from_le_bytes(*frames)));
+        }
         let [0, mark @ .., step, detail] = raw else { return None };
         if mark != BROKER_MARK {
             return None;
@@ -91,6 +99,10 @@ impl BrokerTag {
             Self::Offer => (1, 0),
             Self::Switch => (2, 0),
             Self::Refusal(reason) => (3, reason),
+            Self::Gap(frames) => {
+                let [a, b, c, d] = frames.to_le_bytes();
+                return [0, a, b, c, d, GAP_MARK];
+            }
         };
         let [b, u, s] = *BROKER_MARK;
         [0, b, u, s, step, detail]
@@ -107,11 +119,12 @@ mod tests {
         for tag in [ClientTag::Request { version: 1, features: 0x1234 }, ClientTag::Ready, ClientTag::Failed] {
             assert_eq!(ClientTag::parse(&tag.encode()), Some(tag));
         }
-        for tag in [BrokerTag::Offer, BrokerTag::Switch, BrokerTag::Refusal(7)] {
+        for tag in [BrokerTag::Offer, BrokerTag::Switch, BrokerTag::Refusal(7), BrokerTag::Gap(70_000)] {
             assert_eq!(BrokerTag::parse(&tag.encode()), Some(tag));
         }
         assert_eq!(ClientTag::Request { version: 1, features: 0 }.encode(), *b"BUSW\0\x01\x01\0\0");
         assert_eq!(BrokerTag::Offer.encode(), *b"\0BUS\x01\0");
+        assert_eq!(BrokerTag::Gap(0x0102).encode(), *b"\0\x02\x01\0\0G");
         assert_eq!(ClientTag::parse(&CLIENT_PING), None);
         assert_eq!(BrokerTag::parse(&BROKER_PING), None);
         assert_eq!(ClientTag::parse(b"BUSW\0\x09\x01\0\0"), None);

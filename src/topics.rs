@@ -128,6 +128,19 @@ fn visit<V>(node: &Node<V>, mut levels: std::str::Split<'_, char>, found: &mut i
     }
 }
 
+/// A filter without what is ignored in it.
+pub(crate) fn place_of(filter: &str) -> &str {
+    let mut end = 0;
+    for level in filter.split('/') {
+        end += level.len();
+        if level == "#" {
+            return &filter[..end];
+        }
+        end += 1;
+    }
+    filter
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -176,6 +189,14 @@ mod tests {
             tree.remove(filter, 1);
         }
         assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn what_follows_a_hash_is_no_part_of_the_place() {
+        assert_eq!(place_of("a/#/b"), "a/#");
+        assert_eq!(place_of("#"), "#");
+        assert_eq!(place_of("a/b#/c"), "a/b#/c");
+        assert_eq!(place_of("é/#/x"), "é/#");
     }
 
     proptest! {

@@ -1,0 +1,271 @@
+//! The sink of a client in another process that has policies for when it is slow.
+//!
+//! Until a policy is set this is the sink within. Then the sink within is kept nearly empty, and what it has no room for
+//! waits here, where frames can still be dropped: bytes that are encoded for a socket or a ring cannot. A task moves
+//! frames on whenever the sink within has drained.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use busway_net::link::{Level, OutboxLimits, Touch};
+use busway_net::wire::ResultCode;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::{Declined, LaneStatus, Outgoing, RemoteSink, Sink, StoredFrame};
+use crate::policy::{PolicyQueue, Pushed, Queued, Rules, SlowPolicy};
+
+/// What the sink within may hold before frames wait here.
+const WINDOW: OutboxLimits = OutboxLimits { frames: 256, bytes: 256 << 10 };
+
+/// A sink with room for frames that may be dropped.
+pub(crate) struct PatientSink<S> {
+    within: S,
+    receiver: u64,
+    limits: OutboxLimits,
+    runtime: Handle,
+    overflow: OnceLock<Arc<Overflow>>,
+}
+
+/// What waits, and what may be done with it.
+struct Overflow {
+    state: Mutex<State>,
+    window: OutboxLimits,
+    /// Something waits for the task that moves it on, or everything has ended.
+    filled: Notify,
+    room: Notify,
+    dropped: AtomicU64,
+}
+
+struct State {
+    rules: Rules,
+    queue: PolicyQueue<StoredFrame>,
+    is_stalled: bool,
+    is_closed: bool,
+}
+
+/// How far moving frames on has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    /// Nothing waits any longer.
+    All,
+    Some,
+    Closed,
+}
+
+impl<S: RemoteSink> PatientSink<S> {
+    /// The sink of a peer. A task of the current runtime moves on what waits.
+    pub(crate) fn new(within: S, receiver: u64, limits: OutboxLimits) -> Self {
+        Self { within, receiver, limits, runtime: Handle::current(), overflow: OnceLock::new() }
+    }
+
+    /// Whether the sink within takes frames at the moment.
+    fn has_drained(&self, window: OutboxLimits) -> bool {
+        let level = self.within.level();
+        level.frames < window.frames && level.bytes < window.bytes
+    }
+
+    fn offer_patiently(&self, overflow: &Overflow, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
+        let mut state = overflow.state.lock();
+        if state.is_closed {
+            return Err(Declined::Closed);
+        }
+        // Under the lock, so that nothing overtakes what waits.
+        if state.queue.is_empty() && self.has_drained(overflow.window) {
+            return self.within.offer(token, frame);
+        }
+        let policy = state.rules.of(frame.topic.map(|topic| &**topic));
+        match state.queue.push(StoredFrame::new(frame, self.receiver), policy) {
+            Pushed::Taken { dropped } => {
+                drop(state);
+                overflow.dropped.fetch_add(dropped, Ordering::Relaxed);
+                overflow.filled.notify_one();
+                Ok(Touch::Again)
+            }
+            Pushed::Dropped => Err(Declined::Dropped),
+            Pushed::Full(_) => match policy {
+                SlowPolicy::Wait(bound) if !state.is_stalled => Err(Declined::Wait(bound)),
+                SlowPolicy::Wait(_) => {
+                    state.queue.add_gap(1);
+                    Err(Declined::Dropped)
+                }
+                _ => Err(Declined::Full),
+            },
+        }
+    }
+}
+
+impl<S: RemoteSink> Sink for PatientSink<S> {
+    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
+        match self.overflow.get() {
+            None => self.within.offer(token, frame),
+            Some(overflow) => self.offer_patiently(overflow, token, frame),
+        }
+    }
+
+    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {
+        self.within.acknowledge(token, op_id, code)
+    }
+
+    fn ping(&self) {
+        self.within.ping();
+    }
+
+    fn tidy(&self) {
+        self.within.tidy();
+    }
+
+    fn flush(&self) {
+        self.within.flush();
+    }
+
+    fn close(&self) -> Level {
+        let waiting = self.overflow.get().map_or((0, 0), |overflow| overflow.close());
+        let level = self.within.close();
+        Level { frames: level.frames + waiting.0, bytes: level.bytes + waiting.1, ..level }
+    }
+
+    fn level(&self) -> Level {
+        let level = self.within.level();
+        let Some(overflow) = self.overflow.get() else { return level };
+        let state = overflow.state.lock();
+        let (frames, bytes) = (state.queue.len(), state.queue.waiting_bytes());
+        Level { frames: level.frames + frames, bytes: level.bytes + bytes, ..level }
+    }
+
+    fn lane_status(&self) -> LaneStatus {
+        self.within.lane_status()
+    }
+
+    fn set_policy(&self, filter: Option<&str>, policy: SlowPolicy) -> bool {
+        let overflow = self.overflow.get_or_init(|| {
+            let overflow = Arc::new(Overflow::new(self.limits));
+            self.runtime.spawn(Arc::clone(&overflow).move_on(self.within.clone()));
+            overflow
+        });
+        let mut state = overflow.state.lock();
+        match filter {
+            None => state.rules.set_general(policy),
+            Some(filter) => return state.rules.set(filter, policy),
+        }
+        true
+    }
+
+    fn forget_policy(&self, filter: &str) {
+        if let Some(overflow) = self.overflow.get() {
+            overflow.state.lock().rules.remove(filter);
+        }
+    }
+
+    fn room(&self) -> Option<&Notify> {
+        self.overflow.get().map(|overflow| &overflow.room)
+    }
+
+    fn stall(&self) {
+        if let Some(overflow) = self.overflow.get() {
+            let mut state = overflow.state.lock();
+            state.is_stalled = true;
+            state.queue.add_gap(1);
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.overflow.get().map_or(0, |overflow| overflow.dropped.load(Ordering::Relaxed))
+    }
+}
+
+impl Overflow {
+    fn new(limits: OutboxLimits) -> Self {
+        let state = State {
+            rules: Rules::default(),
+            queue: PolicyQueue::new(limits.frames, limits.bytes),
+            is_stalled: false,
+            is_closed: false,
+        };
+        // The rest is for acknowledgements, which do not wait here.
+        let window = OutboxLimits {
+            frames: WINDOW.frames.min(limits.frames / 2).max(1),
+            bytes: WINDOW.bytes.min(limits.bytes / 2).max(1),
+        };
+        Self {
+            state: Mutex::new(state),
+            window,
+            filled: Notify::new(),
+            room: Notify::new(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes no more; says how many frames and bytes waited.
+    fn close(&self) -> (usize, usize) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        let waiting = std::mem::replace(&mut state.queue, PolicyQueue::new(1, 1));
+        drop(state);
+        self.filled.notify_one();
+        self.room.notify_waiters();
+        (waiting.len(), waiting.waiting_bytes())
+    }
+
+    /// Moves what waits on, until the connection ends.
+    async fn move_on<S: RemoteSink>(self: Arc<Self>, within: S) {
+        loop {
+            self.filled.notified().await;
+            loop {
+                if !poll_fn(|context| within.poll_drained(context)).await {
+                    return;
+                }
+                let moved = self.refill(&within);
+                within.flush();
+                match moved {
+                    Moved::Some => {}
+                    Moved::All => break,
+                    Moved::Closed => return,
+                }
+            }
+        }
+    }
+
+    /// Moves as much as the window takes.
+    fn refill<S: RemoteSink>(&self, within: &S) -> Moved {
+        let mut state = self.state.lock();
+        let (mut frames, mut bytes) = (0, 0);
+        while !state.is_closed && frames < self.window.frames && bytes < self.window.bytes {
+            let gap = state.queue.take_gap();
+            if gap > 0 {
+                tell_gap(within, gap);
+            }
+            let Some(frame) = state.queue.front() else { break };
+            match within.offer(0, &frame.outgoing()) {
+                Ok(_) => {}
+                // Acknowledgements have filled it meanwhile.
+                Err(Declined::Full) => break,
+                Err(_) => return Moved::Closed,
+            }
+            frames += 1;
+            bytes += frame.weight();
+            drop(state.queue.pop());
+        }
+        state.is_stalled = false;
+        let (is_closed, is_empty) = (state.is_closed, state.queue.is_empty());
+        if is_empty && !is_closed {
+            let gap = state.queue.take_last_gap();
+            if gap > 0 {
+                tell_gap(within, gap);
+            }
+        }
+        drop(state);
+        self.room.notify_waiters();
+        match (is_closed, is_empty) {
+            (true, _) => Moved::Closed,
+            (false, true) => Moved::All,
+            (false, false) => Moved::Some,
+        }
+    }
+}
+
+fn tell_gap(within: &impl RemoteSink, frames: u64) {
+    within.tell_gap(u32::try_from(frames).unwrap_or(u32::MAX));
+}

@@ -1,0 +1,118 @@
+//! A socket as a sink.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use busway_net::link::{Batch, Level, Outbox, Refused, Touch};
+use busway_net::wire::{BROKER_PING, BrokerTag, ResultCode, encode_acknowledgement, encode_broker_head};
+
+#[cfg(feature = "shm")]
+use super::account::Pin;
+use super::{COPY_MAX, Declined, Outgoing, RemoteSink, Routed, Sink};
+
+/// A socket's sink.
+#[derive(Clone)]
+pub(crate) struct SocketSink {
+    pub(crate) outbox: Arc<Outbox>,
+    /// The peer's number, under which it holds payloads of others.
+    pub(crate) receiver: u64,
+}
+
+impl Sink for SocketSink {
+    fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
+        self.try_offer(token, frame).map_err(Declined::from)
+    }
+
+    fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {
+        self.try_acknowledge(token, op_id, code).map_err(Declined::from)
+    }
+
+    fn ping(&self) {
+        let ping = |batch: &mut Batch| batch.inline().extend_from_slice(&BROKER_PING);
+        if self.outbox.level().bytes == 0 {
+            match self.outbox.offer(0, ping) {
+                Err(Refused::Switched) => self.outbox.offer_control(ping),
+                offered => offered.is_ok(),
+            };
+            self.outbox.flush();
+        }
+    }
+
+    fn flush(&self) {
+        self.outbox.flush();
+    }
+
+    fn close(&self) -> Level {
+        self.outbox.close()
+    }
+
+    fn level(&self) -> Level {
+        self.outbox.level()
+    }
+}
+
+impl SocketSink {
+    /// As [`Sink::offer`].
+    pub(super) fn try_offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+        self.outbox.offer(token, |batch| write_frame(batch, frame, self.receiver))
+    }
+
+    /// As [`Sink::acknowledge`].
+    pub(super) fn try_acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
+        self.outbox.offer(token, |batch| batch.inline().extend_from_slice(&encode_acknowledgement(op_id, code)))
+    }
+}
+
+impl RemoteSink for SocketSink {
+    fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool> {
+        self.outbox.poll_written(context)
+    }
+
+    fn tell_gap(&self, frames: u32) {
+        self.outbox.offer_control(|batch| batch.inline().extend_from_slice(&BrokerTag::Gap(frames).encode()));
+    }
+}
+
+#[cfg_attr(not(feature = "shm"), expect(unused_variables, reason = "only payloads in shared memory are held"))]
+fn write_frame(batch: &mut Batch, frame: &Outgoing<'_>, receiver: u64) {
+    let names = (frame.sender.as_bytes(), frame.topic.map(|topic| topic.as_bytes()));
+    let length = frame.prefix.len() + frame.content.len();
+    encode_broker_head(batch.inline(), (frame.kind, frame.realtime), names, length);
+    batch.inline().extend_from_slice(frame.prefix);
+    match &frame.content {
+        Routed::Borrowed(bytes) => batch.inline().extend_from_slice(bytes),
+        Routed::Owned(payload) if payload.len() > COPY_MAX => batch.push_body(payload.body()),
+        Routed::Owned(payload) => batch.inline().extend_from_slice(payload),
+        #[cfg(feature = "shm")]
+        Routed::Lane(incoming) if incoming.len() > COPY_MAX => match incoming.pin(receiver) {
+            Some(pin) => batch.push_body(busway_net::link::Body::Object(Arc::new(pin))),
+            None => batch.push_body(frame.content.owned_bytes().body()),
+        },
+        #[cfg(feature = "shm")]
+        Routed::Lane(incoming) => incoming.copy_all(batch.inline()),
+    }
+}
+
+/// Written by the kernel from where it lies; nobody here looks at it.
+#[cfg(feature = "shm")]
+impl busway_net::link::BodyObject for Pin {
+    fn len(&self) -> usize {
+        self.payload().len()
+    }
+
+    fn write_to(
+        &self,
+        socket: std::os::fd::BorrowedFd<'_>,
+        heads: &[std::io::IoSlice<'_>],
+        position: usize,
+    ) -> std::io::Result<usize> {
+        self.send(socket, heads, position)
+    }
+}
+
+#[cfg(feature = "shm")]
+impl crate::payload::InPlace for Pin {
+    fn as_slice(&self) -> &[u8] {
+        self.as_slice()
+    }
+}

@@ -1,0 +1,96 @@
+//! What happens to frames for a client that reads too slowly.
+
+mod queue;
+mod rules;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub(crate) use queue::{PolicyQueue, Pushed, Queued};
+pub(crate) use rules::Rules;
+
+/// What happens to a frame whose receiver has no room for it.
+///
+/// Every frame that is dropped is counted for its receiver (`lost_frames` in `client.list`), and the receiver finds the
+/// gap: [`Frame::lost_before`](crate::Frame::lost_before).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum SlowPolicy {
+    /// The receiver is cut (what waits for it is lost); it may connect again. The default, and what BUS/RT does.
+    #[default]
+    Cut,
+    /// The frame at hand is dropped.
+    DropNewest,
+    /// The oldest frames that wait are dropped for it.
+    DropOldest,
+    /// At most one publication of each topic waits: a newer one takes the place of an older one, also while there is
+    /// room. Order between topics is that in which their first ones came. Messages and broadcasts: as
+    /// [`DropOldest`](Self::DropOldest).
+    Latest,
+    /// The sender waits for room, for at most so long, and its confirmation with it; it sends nothing else meanwhile.
+    /// Then the frame is dropped, and until the receiver has read something, others are without a wait.
+    Wait(Duration),
+}
+
+impl SlowPolicy {
+    /// Whether a frame that waits may be dropped for a newer one.
+    fn may_drop_waiting(self) -> bool {
+        matches!(self, Self::DropOldest | Self::Latest)
+    }
+}
+
+/// A text that names no policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be cut, drop-newest, drop-oldest, latest or wait:SECONDS (more than 0, at most 3600)")]
+pub struct PolicyFault;
+
+impl FromStr for SlowPolicy {
+    type Err = PolicyFault;
+
+    /// `cut`, `drop-newest`, `drop-oldest`, `latest`, or `wait:SECONDS` (such as `wait:0.5`).
+    fn from_str(text: &str) -> Result<Self, PolicyFault> {
+        match text {
+            "cut" => Ok(Self::Cut),
+            "drop-newest" => Ok(Self::DropNewest),
+            "drop-oldest" => Ok(Self::DropOldest),
+            "latest" => Ok(Self::Latest),
+            _ => {
+                let seconds: f64 = text.strip_prefix("wait:").and_then(|text| text.parse().ok()).ok_or(PolicyFault)?;
+                match Duration::try_from_secs_f64(seconds) {
+                    Ok(bound) if !bound.is_zero() && bound <= Duration::from_secs(3600) => Ok(Self::Wait(bound)),
+                    _ => Err(PolicyFault),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for SlowPolicy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut => formatter.write_str("cut"),
+            Self::DropNewest => formatter.write_str("drop-newest"),
+            Self::DropOldest => formatter.write_str("drop-oldest"),
+            Self::Latest => formatter.write_str("latest"),
+            Self::Wait(bound) => write!(formatter, "wait:{}", bound.as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_read_as_it_is_written() {
+        let wait = SlowPolicy::Wait(Duration::from_millis(250));
+        for policy in [SlowPolicy::Cut, SlowPolicy::DropNewest, SlowPolicy::DropOldest, SlowPolicy::Latest, wait] {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+        assert_eq!("wait:0.25".parse(), Ok(wait));
+        for wrong in ["", "Cut", "wait", "wait:", "wait:0", "wait:-1", "wait:NaN", "wait:inf", "wait:1e9", "drop"] {
+            assert_eq!(wrong.parse::<SlowPolicy>(), Err(PolicyFault), "{wrong}");
+        }
+    }
+}

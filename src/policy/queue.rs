@@ -1,0 +1,317 @@
+//! A bounded queue that knows what to drop.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::SlowPolicy;
+
+/// What can wait in such a queue.
+pub(crate) trait Queued {
+    /// The topic of a publication.
+    fn topic(&self) -> Option<&Arc<str>>;
+
+    /// Bytes that it holds.
+    fn weight(&self) -> usize;
+}
+
+/// A queue that takes frames while it is below both of its limits; an empty one takes any frame. What is dropped
+/// leaves a gap, which is told to whoever takes the frame after it.
+#[derive(Debug)]
+pub(crate) struct PolicyQueue<T> {
+    entries: VecDeque<Entry<T>>,
+    frames: usize,
+    bytes: usize,
+    waiting_bytes: usize,
+    /// Frames that were dropped behind the last one.
+    last_gap: u64,
+    next_number: u64,
+    /// The entries of which newer publications take the place.
+    latest: HashMap<Arc<str>, u64, RandomState>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// In the order of the queue.
+    number: u64,
+    /// Frames that were dropped just before it.
+    gap: u64,
+    may_drop: bool,
+    item: T,
+}
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(crate) enum Pushed<T> {
+    /// It waits; so many older ones were dropped for it.
+    Taken { dropped: u64 },
+    /// It was dropped.
+    Dropped,
+    /// There is no room for it, and nothing was dropped.
+    Full(T),
+}
+
+impl<T: Queued> PolicyQueue<T> {
+    /// With room for `frames` frames and `bytes` bytes.
+    pub(crate) fn new(frames: usize, bytes: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            frames: frames.max(1),
+            bytes: bytes.max(1),
+            waiting_bytes: 0,
+            last_gap: 0,
+            next_number: 0,
+            latest: HashMap::default(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a limit is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= self.frames || self.waiting_bytes >= self.bytes
+    }
+
+    /// Frames that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Takes a frame, or does with it and with what waits what the policy says.
+    pub(crate) fn push(&mut self, item: T, policy: SlowPolicy) -> Pushed<T> {
+        if policy == SlowPolicy::Latest
+            && let Some(topic) = item.topic()
+            && let Some(number) = self.latest.get(topic)
+            && let Ok(index) = self.entries.binary_search_by_key(number, |entry| entry.number)
+        {
+            let entry = &mut self.entries[index];
+            self.waiting_bytes = self.waiting_bytes - entry.item.weight() + item.weight();
+            entry.item = item;
+            entry.gap += 1;
+            return Pushed::Taken { dropped: 1 };
+        }
+        let mut dropped = 0;
+        while self.is_full() {
+            match policy {
+                SlowPolicy::Cut | SlowPolicy::Wait(_) => return Pushed::Full(item),
+                SlowPolicy::DropNewest => return self.refuse(),
+                SlowPolicy::DropOldest | SlowPolicy::Latest => {
+                    // What others asked to be kept is.
+                    let Some(index) = self.entries.iter().position(|entry| entry.may_drop) else {
+                        return self.refuse();
+                    };
+                    self.drop_at(index);
+                    dropped += 1;
+                }
+            }
+        }
+        self.append(item, policy);
+        Pushed::Taken { dropped }
+    }
+
+    /// Takes a frame, limits or not.
+    pub(crate) fn append(&mut self, item: T, policy: SlowPolicy) {
+        let number = self.next_number;
+        self.next_number += 1;
+        if policy == SlowPolicy::Latest
+            && let Some(topic) = item.topic()
+        {
+            self.latest.insert(Arc::clone(topic), number);
+        }
+        self.waiting_bytes += item.weight();
+        let gap = std::mem::take(&mut self.last_gap);
+        self.entries.push_back(Entry { number, gap, may_drop: policy.may_drop_waiting(), item });
+    }
+
+    /// Remembers frames that were dropped behind the last one.
+    pub(crate) fn add_gap(&mut self, frames: u64) {
+        self.last_gap += frames;
+    }
+
+    /// Frames that were dropped behind the last one, for who has taken that.
+    pub(crate) fn take_last_gap(&mut self) -> u64 {
+        std::mem::take(&mut self.last_gap)
+    }
+
+    /// The next frame.
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.entries.front().map(|entry| &entry.item)
+    }
+
+    /// How many were dropped just before the next frame; the answer is given once.
+    pub(crate) fn take_gap(&mut self) -> u64 {
+        self.entries.front_mut().map_or(0, |entry| std::mem::take(&mut entry.gap))
+    }
+
+    /// The next frame, and how many were dropped just before it.
+    pub(crate) fn pop(&mut self) -> Option<(T, u64)> {
+        let entry = self.entries.pop_front()?;
+        self.forget(&entry);
+        Some((entry.item, entry.gap))
+    }
+
+    fn refuse(&mut self) -> Pushed<T> {
+        self.last_gap += 1;
+        Pushed::Dropped
+    }
+
+    fn drop_at(&mut self, index: usize) {
+        let Some(entry) = self.entries.remove(index) else { return };
+        self.forget(&entry);
+        let gap = self.entries.get_mut(index).map_or(&mut self.last_gap, |next| &mut next.gap);
+        *gap += entry.gap + 1;
+    }
+
+    fn forget(&mut self, entry: &Entry<T>) {
+        self.waiting_bytes -= entry.item.weight();
+        if entry.may_drop
+            && let Some(topic) = entry.item.topic()
+            && self.latest.get(topic) == Some(&entry.number)
+        {
+            self.latest.remove(topic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Item {
+        topic: Option<Arc<str>>,
+        number: u64,
+    }
+
+    impl Queued for Item {
+        fn topic(&self) -> Option<&Arc<str>> {
+            self.topic.as_ref()
+        }
+
+        fn weight(&self) -> usize {
+            10
+        }
+    }
+
+    fn item(topic: &str, number: u64) -> Item {
+        Item { topic: (!topic.is_empty()).then(|| topic.into()), number }
+    }
+
+    /// Numbers and gaps of all that waits.
+    fn drain(queue: &mut PolicyQueue<Item>) -> Vec<(u64, u64)> {
+        let mut taken = Vec::new();
+        while let Some((item, gap)) = queue.pop() {
+            taken.push((item.number, gap));
+        }
+        assert!(queue.waiting_bytes() == 0 && queue.latest.is_empty());
+        taken
+    }
+
+    fn filled(policy: SlowPolicy, frames: usize, count: u64) -> PolicyQueue<Item> {
+        let mut queue = PolicyQueue::new(frames, usize::MAX);
+        for number in 0..count {
+            queue.push(item("t", number), policy);
+        }
+        queue
+    }
+
+    #[test]
+    fn the_newest_or_the_oldest_are_dropped_and_leave_a_gap_where_they_were() {
+        let mut newest = filled(SlowPolicy::DropNewest, 3, 5);
+        assert_eq!(newest.pop().map(|(item, gap)| (item.number, gap)), Some((0, 0)));
+        newest.push(item("t", 5), SlowPolicy::DropNewest);
+        assert_eq!(drain(&mut newest), [(1, 0), (2, 0), (5, 2)]);
+        let mut oldest = filled(SlowPolicy::DropOldest, 3, 5);
+        assert_eq!(drain(&mut oldest), [(2, 2), (3, 0), (4, 0)]);
+    }
+
+    #[test]
+    fn the_latest_of_each_topic_waits_in_the_place_of_the_first() {
+        let mut queue = PolicyQueue::new(8, usize::MAX);
+        for (topic, number) in [("a", 0), ("b", 1), ("a", 2), ("", 3), ("a", 4), ("b", 5), ("", 6)] {
+            queue.push(item(topic, number), SlowPolicy::Latest);
+        }
+        assert_eq!(drain(&mut queue), [(4, 2), (5, 1), (3, 0), (6, 0)]);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_what_would_cut_or_wait_and_keeps_what_may_not_be_dropped() {
+        let wait = SlowPolicy::Wait(Duration::from_secs(1));
+        for policy in [SlowPolicy::Cut, wait] {
+            let mut queue = filled(policy, 2, 2);
+            assert!(matches!(queue.push(item("t", 2), policy), Pushed::Full(Item { number: 2, .. })));
+            assert!(matches!(queue.push(item("t", 3), SlowPolicy::DropOldest), Pushed::Dropped));
+            assert_eq!(drain(&mut queue), [(0, 0), (1, 0)]);
+            assert_eq!(queue.take_last_gap(), 1);
+        }
+        let mut queue = filled(SlowPolicy::Cut, 2, 1);
+        for number in 1..5 {
+            queue.push(item("t", number), SlowPolicy::DropOldest);
+        }
+        assert_eq!(drain(&mut queue), [(0, 0), (4, 3)]);
+    }
+
+    #[test]
+    fn bytes_count_and_an_empty_queue_takes_any_frame() {
+        let mut queue = PolicyQueue::new(100, 15);
+        for number in 0..4 {
+            queue.push(item("t", number), SlowPolicy::DropOldest);
+        }
+        assert_eq!(drain(&mut queue), [(2, 2), (3, 0)]);
+    }
+
+    fn any_policy() -> impl Strategy<Value = SlowPolicy> {
+        prop::sample::select(vec![
+            SlowPolicy::Cut,
+            SlowPolicy::DropNewest,
+            SlowPolicy::DropOldest,
+            SlowPolicy::Latest,
+            SlowPolicy::Wait(Duration::from_secs(1)),
+        ])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_frame_is_taken_refused_or_counted_in_a_gap(
+            steps in prop::collection::vec((any_policy(), "[ab]?", prop::bool::weighted(0.2)), 0..200),
+            frames in 1_usize..6,
+        ) {
+            let mut queue = PolicyQueue::new(frames, 45);
+            let (mut popped, mut gaps, mut refused, mut lost) = (0, 0, 0, 0);
+            for (number, (policy, topic, pops)) in steps.iter().enumerate() {
+                match queue.push(item(topic, number as u64), *policy) {
+                    Pushed::Taken { dropped } => lost += dropped,
+                    Pushed::Dropped => lost += 1,
+                    Pushed::Full(back) => {
+                        prop_assert_eq!(back.number, number as u64);
+                        refused += 1;
+                    }
+                }
+                prop_assert!(queue.len() <= frames && queue.waiting_bytes() <= 50);
+                if *pops && let Some((_, gap)) = queue.pop() {
+                    popped += 1;
+                    gaps += gap;
+                }
+            }
+            let rest = drain(&mut queue);
+            popped += rest.len() as u64;
+            gaps += rest.iter().map(|(_, gap)| gap).sum::<u64>() + queue.take_last_gap();
+            prop_assert_eq!(popped + gaps + refused, steps.len() as u64);
+            prop_assert_eq!(gaps, lost);
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! Clients that say what is to happen when they are too slow: what is delivered, what is lost, and who counts it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use busway::broker::ClientInfo;
+use busway::client::{Builder, ConnectionState, Reconnect, SendError};
+use busway::{Client, Endpoint, Frame, QoS, ResultCode, SlowPolicy};
+use tokio::sync::oneshot;
+
+use crate::support::{Bus, keep, next, on_lane, until};
+
+/// Far more than a ring or the buffers of a socket hold, with the queue behind them.
+const FRAMES: u64 = 3_000;
+/// Goes by an arena on the lane.
+const FRAME_BYTES: usize = 8 << 10;
+const QUEUE: usize = 64;
+
+/// How a stalled client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Lane,
+    Unix,
+    Tcp,
+}
+
+const WAYS: [Way; 3] = [Way::Lane, Way::Unix, Way::Tcp];
+
+/// A client whose process does nothing until it is told to go on: its runtime is one thread, which is blocked.
+struct Stalled {
+    go_on: mpsc::Sender<()>,
+    received: oneshot::Receiver<Received>,
+}
+
+/// What a stalled client finds when it goes on.
+struct Received {
+    frames: Vec<Frame>,
+    lost: u64,
+    /// The client stays until this goes.
+    _leave: mpsc::Sender<()>,
+}
+
+impl Received {
+    /// Numbers of the frames of a topic.
+    fn numbers(&self, topic: &str) -> Vec<u64> {
+        let of_topic = self.frames.iter().filter(|frame| frame.topic() == Some(topic));
+        of_topic.map(number_of).collect()
+    }
+
+    fn gaps(&self) -> u64 {
+        self.frames.iter().map(Frame::lost_before).sum()
+    }
+}
+
+fn number_of(frame: &Frame) -> u64 {
+    u64::from_le_bytes(frame.payload()[..8].try_into().expect("a payload begins with its number"))
+}
+
+fn payload(number: u64) -> Vec<u8> {
+    let mut payload = vec![0; FRAME_BYTES];
+    payload[..8].copy_from_slice(&number.to_le_bytes());
+    payload
+}
+
+/// A bus with a small queue, that does not take a stalled client for a dead one.
+async fn bus() -> Bus {
+    Bus::with(options).await
+}
+
+fn options(builder: busway::broker::Builder) -> busway::broker::Builder {
+    builder.queue(QUEUE, 64 << 20).timeout(Duration::from_secs(3_600)).max_wait(Duration::from_secs(3_600))
+}
+
+fn endpoint(bus: &Bus, way: Way) -> Endpoint {
+    let is_wanted = |endpoint: &&Endpoint| matches!(endpoint, Endpoint::Tcp(_)) == (way == Way::Tcp);
+    bus.broker().endpoints().iter().find(is_wanted).expect("it listens there").clone()
+}
+
+/// Connects a client that takes `a/#` and `end`, prepares it, and stalls it.
+async fn stall<P>(bus: &Bus, way: Way, prepare: P) -> Stalled
+where
+    P: AsyncFnOnce(&Client) + Send + 'static,
+{
+    stall_with(Client::builder(endpoint(bus, way), "stalled").shm(way == Way::Lane), way, prepare).await
+}
+
+async fn stall_with<P>(builder: Builder, way: Way, prepare: P) -> Stalled
+where
+    P: AsyncFnOnce(&Client) + Send + 'static,
+{
+    let (go_on, told) = mpsc::channel();
+    let (ready, is_ready) = oneshot::channel();
+    let (report, received) = oneshot::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = builder.connect().await.expect("it connects");
+            if way == Way::Lane {
+                on_lane(&client).await;
+            }
+            client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+            prepare(&client).await;
+            client.subscribe("end").await.expect("it subscribes");
+            let _ = ready.send(());
+            if told.recv().is_err() {
+                return;
+            }
+            let mut frames = Vec::new();
+            loop {
+                let frame = next(&client).await;
+                let is_end = frame.topic() == Some("end");
+                frames.push(frame);
+                if is_end {
+                    break;
+                }
+            }
+            let (leave, told_to_leave) = mpsc::channel();
+            let _ = report.send(Received { frames, lost: client.lost_frames(), _leave: leave });
+            let _ = told_to_leave.recv();
+        });
+    });
+    is_ready.await.expect("it is prepared");
+    Stalled { go_on, received }
+}
+
+impl Stalled {
+    /// Lets it go on; the last frame is one that is published when it has taken what waited.
+    async fn go_on(self, bus: &Bus, publisher: &Client) -> Received {
+        self.go_on.send(()).expect("it waits");
+        until(|| info(bus).queue == 0).await;
+        publisher.publish("end", payload(u64::MAX)).qos(QoS::Processed).await.expect("the broker confirms");
+        self.received.await.expect("it gets everything")
+    }
+}
+
+fn info(bus: &Bus) -> ClientInfo {
+    let clients = bus.broker().clients().clients;
+    clients.into_iter().find(|client| client.name == "stalled").expect("it was not cut")
+}
+
+/// Publishes numbers `0..FRAMES` to a topic.
+async fn publish_all(publisher: &Client, topic: &str) {
+    for number in 0..FRAMES {
+        publisher.publish(topic, payload(number)).await.expect("it is accepted");
+    }
+    publisher.publish("nobody", "").qos(QoS::Processed).await.expect("the broker confirms");
+}
+
+fn is_rising(numbers: &[u64]) -> bool {
+    numbers.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+/// Everybody counts the same: the broker, the client, and the gaps in what it got.
+fn expect_counted(bus: &Bus, received: &Received, published: u64) {
+    let lost = published - (received.frames.len() as u64 - 1);
+    assert!(lost > 0, "the load was not enough to lose anything");
+    assert_eq!(info(bus).lost_frames, lost, "what the broker counts");
+    assert_eq!(bus.broker().stats().lost_frames, lost, "what it counts of all");
+    assert_eq!((received.gaps(), received.lost), (lost, lost), "what the receiver sees");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_are_dropped() {
+    keep(async {
+        for way in WAYS {
+            let bus = bus().await;
+            let stalled = stall(&bus, way, async |client| {
+                client.slow_policy(SlowPolicy::DropNewest).await.expect("the broker knows it");
+                client.subscribe("a/#").await.expect("it subscribes");
+            })
+            .await;
+            let publisher = bus.unix("publisher").await;
+            publish_all(&publisher, "a/b").await;
+            let received = stalled.go_on(&bus, &publisher).await;
+            let numbers = received.numbers("a/b");
+            assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "{way:?}: a beginning, without gaps");
+            let end = received.frames.last().expect("the end came");
+            assert_eq!(end.lost_before(), FRAMES - numbers.len() as u64, "{way:?}: the gap is before the end");
+            expect_counted(&bus, &received, FRAMES);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_are_dropped() {
+    keep(async {
+        for way in WAYS {
+            let bus = bus().await;
+            let stalled = stall(&bus, way, async |client| {
+                client.slow_policy(SlowPolicy::DropOldest).await.expect("the broker knows it");
+                client.subscribe("a/#").await.expect("it subscribes");
+            })
+            .await;
+            let publisher = bus.unix("publisher").await;
+            publish_all(&publisher, "a/b").await;
+            let received = stalled.go_on(&bus, &publisher).await;
+            let numbers = received.numbers("a/b");
+            assert!(is_rising(&numbers), "{way:?}: in order");
+            let last = FRAMES - QUEUE as u64..FRAMES;
+            assert!(numbers.ends_with(&last.collect::<Vec<_>>()), "{way:?}: the newest are there");
+            let gaps: Vec<u64> = received.frames.iter().map(Frame::lost_before).filter(|gap| *gap > 0).collect();
+            assert_eq!(gaps.len(), 1, "{way:?}: one gap, where the oldest were");
+            expect_counted(&bus, &received, FRAMES);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_latest_of_each_topic_waits() {
+    keep(async {
+        for way in WAYS {
+            let bus = bus().await;
+            let stalled = stall(&bus, way, async |client| {
+                client.subscribe("a/#").slow_policy(SlowPolicy::Latest).await.expect("the broker knows it");
+            })
+            .await;
+            let publisher = bus.unix("publisher").await;
+            publish_all(&publisher, "a/filling").await;
+            for number in 0..100 {
+                for topic in ["a/x", "a/y", "a/z"] {
+                    publisher.publish(topic, payload(number)).await.expect("it is accepted");
+                }
+            }
+            publisher.publish("nobody", "").qos(QoS::Processed).await.expect("the broker confirms");
+            assert!(info(&bus).queue <= 256 + 4, "{way:?}: one of each topic, and what was on its way before");
+            let received = stalled.go_on(&bus, &publisher).await;
+            for topic in ["a/x", "a/y", "a/z"] {
+                assert_eq!(received.numbers(topic), [99], "{way:?}: the latest of {topic}");
+            }
+            assert_eq!(received.numbers("a/filling").last(), Some(&(FRAMES - 1)), "{way:?}");
+            // What came through is thinned out once more by the client's own queue.
+            let lost = FRAMES + 300 - (received.frames.len() as u64 - 1);
+            assert_eq!((received.gaps(), received.lost), (lost, lost), "{way:?}: what the receiver sees");
+            assert!((1..=lost).contains(&info(&bus).lost_frames), "{way:?}: what the broker counts");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_wait_for_a_receiver_that_goes_on_in_time_and_nothing_is_lost() {
+    keep(async {
+        for way in WAYS {
+            let bus = bus().await;
+            let stalled = stall(&bus, way, async |client| {
+                let policy = SlowPolicy::Wait(Duration::from_secs(3_600));
+                client.subscribe("a/#").slow_policy(policy).await.expect("the broker allows it");
+            })
+            .await;
+            let publisher = bus.lane("publisher").await;
+            let confirmed = Arc::new(AtomicU64::new(0));
+            let publishing = {
+                let (publisher, confirmed) = (publisher.clone(), Arc::clone(&confirmed));
+                tokio::spawn(async move {
+                    for number in 0..FRAMES {
+                        let operation = publisher.publish("a/b", payload(number)).qos(QoS::Processed);
+                        operation.await.expect("the broker confirms");
+                        confirmed.store(number + 1, Ordering::Relaxed);
+                    }
+                })
+            };
+            until(|| info(&bus).queue >= QUEUE).await;
+            let before = confirmed.load(Ordering::Relaxed);
+            assert!(before < FRAMES && !publishing.is_finished(), "{way:?}: the confirmation waits");
+            stalled.go_on.send(()).expect("it waits");
+            publishing.await.expect("everything is confirmed in the end");
+            publisher.publish("end", payload(0)).qos(QoS::Processed).await.expect("the broker confirms");
+            let received = stalled.received.await.expect("it gets everything");
+            assert_eq!(received.numbers("a/b"), (0..FRAMES).collect::<Vec<_>>(), "{way:?}");
+            assert_eq!((received.lost, info(&bus).lost_frames), (0, 0), "{way:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_wait_once_for_a_receiver_that_does_not_go_on() {
+    keep(async {
+        for way in WAYS {
+            let bus = bus().await;
+            let stalled = stall(&bus, way, async |client| {
+                client.slow_policy(SlowPolicy::Wait(Duration::from_millis(50))).await.expect("the broker allows it");
+                client.subscribe("a/#").await.expect("it subscribes");
+            })
+            .await;
+            let publisher = bus.lane("publisher").await;
+            // A wait for each would take minutes, and the watchdog ends this.
+            publish_all(&publisher, "a/b").await;
+            let refused = publisher.send("stalled", payload(0)).qos(QoS::Processed).await;
+            assert_eq!(refused, Err(SendError::Refused(ResultCode::NOT_DELIVERED)), "{way:?}");
+            let received = stalled.go_on(&bus, &publisher).await;
+            let numbers = received.numbers("a/b");
+            assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "{way:?}: a beginning, without gaps");
+            expect_counted(&bus, &received, FRAMES + 1);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_policy_the_receiver_is_cut() {
+    keep(async {
+        for way in WAYS {
+            let bus = bus().await;
+            let _stalled = stall(&bus, way, async |client| {
+                client.subscribe("a/#").await.expect("it subscribes");
+            })
+            .await;
+            let publisher = bus.unix("publisher").await;
+            publish_all(&publisher, "a/b").await;
+            let clients = bus.broker().clients().clients;
+            assert!(clients.iter().all(|client| client.name != "stalled"), "{way:?}: it was cut");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_have_policies_of_their_own_until_they_end() {
+    keep(async {
+        let bus = bus().await;
+        let stalled = stall(&bus, Way::Unix, async |client| {
+            client.slow_policy(SlowPolicy::DropNewest).await.expect("the broker knows it");
+            client.subscribe(["a/old/#", "a/new/#"]).slow_policy(SlowPolicy::Latest).await.expect("it subscribes");
+            client.unsubscribe("a/old/#").await.expect("it unsubscribes");
+            client.subscribe("a/#").await.expect("it subscribes");
+        })
+        .await;
+        let publisher = bus.unix("publisher").await;
+        publish_all(&publisher, "a/old/x").await;
+        publisher.publish("a/new/x", payload(1)).qos(QoS::Processed).await.expect("the broker confirms");
+        let received = stalled.go_on(&bus, &publisher).await;
+        let numbers = received.numbers("a/old/x");
+        assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "the client's own policy: a beginning");
+        assert_eq!(received.numbers("a/new/x"), [] as [u64; 0], "what others asked to be kept is kept");
+        expect_counted(&bus, &received, FRAMES + 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_s_policies_are_nothing_to_others() {
+    keep(async {
+        let bus = bus().await;
+        let reader = bus.lane("reader").await;
+        reader.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+        reader.subscribe("a/#").await.expect("it subscribes");
+        let _stalled = stall(&bus, Way::Lane, async |client| {
+            client.subscribe("a/#").slow_policy(SlowPolicy::DropOldest).await.expect("it subscribes");
+        })
+        .await;
+        let publisher = bus.lane("publisher").await;
+        for number in 0..FRAMES {
+            publisher.publish("a/b", payload(number)).await.expect("it is accepted");
+            assert_eq!(number_of(&next(&reader).await), number);
+        }
+        assert_eq!(reader.lost_frames(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn losses_are_announced_with_name_and_number() {
+    keep(async {
+        let bus = Bus::with(|builder| builder.queue(QUEUE, 64 << 20).timeout(Duration::from_secs(2))).await;
+        let listener = bus.internal("listener");
+        let stalled = stall(&bus, Way::Unix, async |client| {
+            client.subscribe("a/#").slow_policy(SlowPolicy::DropNewest).await.expect("it subscribes");
+        })
+        .await;
+        let publisher = bus.unix("publisher").await;
+        publish_all(&publisher, "a/b").await;
+        let announcement = next(&listener).await;
+        assert_eq!((announcement.sender(), announcement.topic()), (".broker", Some(".broker/warn")));
+        let announced: rmpv::Value = rmp_serde::from_slice(announcement.payload()).expect("a map");
+        let field = |name: &str| {
+            let fields = announced.as_map().expect("a map");
+            fields.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value.clone())
+        };
+        assert_eq!(field("s"), Some("loss".into()));
+        assert_eq!(field("d"), Some("stalled".into()));
+        assert!(field("n").and_then(|number| number.as_u64()).is_some_and(|number| number > 0));
+        drop(stalled);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_gives_policies_by_name_and_limits_the_wait() {
+    keep(async {
+        let bus = Bus::with(|builder| {
+            let builder = options(builder).max_wait(Duration::from_millis(100));
+            builder.slow_policy(SlowPolicy::DropNewest).slow_policy_of("stal?d.*", SlowPolicy::Cut)
+        })
+        .await;
+        let stalled = stall(&bus, Way::Tcp, async |client| {
+            client.subscribe("a/#").await.expect("it subscribes");
+            let refused = client.slow_policy(SlowPolicy::Wait(Duration::from_millis(101))).await;
+            assert!(matches!(&refused, Err(SendError::Policy { reason }) if reason.contains("0.1 s")), "{refused:?}");
+        })
+        .await;
+        let publisher = bus.unix("publisher").await;
+        publish_all(&publisher, "a/b").await;
+        let received = stalled.go_on(&bus, &publisher).await;
+        expect_counted(&bus, &received, FRAMES);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_in_process_client_has_policies_too() {
+    keep(async {
+        let bus = bus().await;
+        let client = bus.internal("stalled");
+        client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+        client.subscribe("old/#").slow_policy(SlowPolicy::DropOldest).await.expect("it subscribes");
+        client.subscribe("latest/#").slow_policy(SlowPolicy::Latest).await.expect("it subscribes");
+        let publisher = bus.lane("publisher").await;
+        for number in 0..QUEUE as u64 * 2 {
+            publisher.publish("latest/a", payload(number)).await.expect("it is accepted");
+            publisher.publish("old/a", payload(number)).qos(QoS::Processed).await.expect("the broker confirms");
+        }
+        let first = next(&client).await;
+        // The latest was taken once the queue was full of older ones; then it was one of the oldest itself.
+        assert!(first.lost_before() > 0, "{}", first.lost_before());
+        let (mut numbers, mut gaps) = (vec![number_of(&first)], first.lost_before());
+        while let Some(frame) = client.try_recv() {
+            gaps += frame.lost_before();
+            numbers.push(number_of(&frame));
+        }
+        assert_eq!(numbers.last(), Some(&(QUEUE as u64 * 2 - 1)));
+        assert_eq!(gaps + numbers.len() as u64, QUEUE as u64 * 4, "every frame is there or counted");
+        assert_eq!((client.lost_frames(), info(&bus).lost_frames), (gaps, gaps));
+        // Who sends to one that makes its senders wait, waits.
+        client.slow_policy(SlowPolicy::Wait(Duration::from_secs(3_600))).await.expect("it is allowed");
+        for _ in 0..QUEUE {
+            publisher.send("stalled", "full").qos(QoS::Processed).await.expect("there is room");
+        }
+        let neighbour = bus.internal("neighbour");
+        let one_more = publisher.send("stalled", "from outside").qos(QoS::Processed).enqueue().await.expect("accepted");
+        let late = neighbour.send("stalled", "from inside").qos(QoS::Processed).enqueue().await.expect("accepted");
+        let refused = neighbour.publish("nobody", "").try_enqueue().expect_err("it waits").error;
+        assert_eq!(refused, busway::client::TryErrorKind::Full);
+        for _ in 0..QUEUE + 2 {
+            next(&client).await;
+        }
+        assert_eq!((one_more.await, late.await), (Ok(()), Ok(())));
+        neighbour.publish("nobody", "").await.expect("it goes on");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_does_not_receive_has_the_same_policies() {
+    keep(async {
+        let bus = Bus::start().await;
+        for (way, policy) in [(Way::Lane, SlowPolicy::DropOldest), (Way::Unix, SlowPolicy::Latest)] {
+            let builder = Client::builder(endpoint(&bus, way), "stalled").shm(way == Way::Lane);
+            let client = builder.receive_queue(QUEUE, 64 << 20).connect().await.expect("it connects");
+            client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+            client.slow_policy(policy).await.expect("the broker knows it");
+            client.subscribe("a/#").await.expect("it subscribes");
+            let publisher = bus.lane("publisher").await;
+            for number in 0..FRAMES {
+                publisher.publish("a/b", payload(number)).await.expect("it is accepted");
+            }
+            publisher.send("stalled", "end").qos(QoS::Processed).await.expect("the broker confirms");
+            until(|| info(&bus).queue == 0 && client.lost_frames() > 0).await;
+            let (mut numbers, mut gaps) = (Vec::new(), 0);
+            loop {
+                let frame = next(&client).await;
+                gaps += frame.lost_before();
+                if frame.topic().is_none() {
+                    break;
+                }
+                numbers.push(number_of(&frame));
+            }
+            assert_eq!(numbers.last(), Some(&(FRAMES - 1)), "{policy}");
+            assert_eq!((gaps, client.lost_frames()), (FRAMES - numbers.len() as u64, gaps), "{policy}");
+            client.close().await;
+            publisher.close().await;
+            until(|| bus.broker().clients().clients.len() == 1).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_does_not_receive_makes_its_senders_wait() {
+    keep(async {
+        let bus = bus().await;
+        for way in WAYS {
+            let builder = Client::builder(endpoint(&bus, way), "stalled").shm(way == Way::Lane);
+            let client = builder.receive_queue(QUEUE, 64 << 20).connect().await.expect("it connects");
+            client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+            let policy = SlowPolicy::Wait(Duration::from_secs(3_600));
+            client.subscribe("a/#").slow_policy(policy).await.expect("the broker allows it");
+            let publisher = bus.lane("publisher").await;
+            let publishing = {
+                let publisher = publisher.clone();
+                tokio::spawn(async move { publish_all(&publisher, "a/b").await })
+            };
+            until(|| info(&bus).queue >= QUEUE).await;
+            assert!(!publishing.is_finished(), "{way:?}");
+            for number in 0..FRAMES {
+                let frame = next(&client).await;
+                assert_eq!((number_of(&frame), frame.lost_before()), (number, 0), "{way:?}");
+            }
+            publishing.await.expect("it ends");
+            // One that waits to read can be closed.
+            publish_all_unconfirmed(&publisher).await;
+            until(|| info(&bus).queue >= QUEUE).await;
+            client.close().await;
+            publisher.close().await;
+            until(|| bus.broker().clients().clients.len() == 1).await;
+        }
+    })
+    .await;
+}
+
+/// As much as the publisher's own queue takes.
+async fn publish_all_unconfirmed(publisher: &Client) {
+    for number in 0..FRAMES {
+        let _ = publisher.publish("a/b", payload(number)).try_enqueue();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_are_restored_on_a_new_connection() {
+    keep(async {
+        let mut bus = bus().await;
+        let (ready, is_ready) = oneshot::channel();
+        let socket = bus.socket();
+        let stalled = tokio::spawn(async move {
+            let prepare = async |client: &Client| {
+                client.slow_policy(SlowPolicy::DropNewest).await.expect("the broker knows it");
+                client.subscribe("a/new/#").slow_policy(SlowPolicy::Latest).await.expect("it subscribes");
+                client.subscribe("a/#").await.expect("it subscribes");
+                let mut state = client.state();
+                let _ = ready.send(());
+                let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Disconnected { .. });
+                state.wait_for(is_lost).await.expect("it is there");
+                state.wait_for(|state| *state == ConnectionState::Connected).await.expect("it is there");
+            };
+            let builder = Client::builder(socket, "stalled").shm(false).reconnect(Reconnect::default());
+            stall_with(builder, Way::Unix, prepare).await
+        });
+        is_ready.await.expect("it has subscribed");
+        bus.restart(options).await;
+        let stalled = stalled.await.expect("it is connected again");
+        let publisher = bus.lane("publisher").await;
+        publisher.publish("a/new/x", payload(0)).await.expect("it is accepted");
+        publish_all(&publisher, "a/old/x").await;
+        publisher.publish("a/new/x", payload(1)).qos(QoS::Processed).await.expect("the broker confirms");
+        let received = stalled.go_on(&bus, &publisher).await;
+        assert!(received.numbers("a/old/x").starts_with(&[0, 1, 2]), "the client's own policy");
+        expect_counted(&bus, &received, FRAMES + 2);
+    })
+    .await;
+}

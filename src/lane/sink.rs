@@ -356,7 +356,7 @@ mod tests {
         router.finish(&mut touched);
         assert_eq!(*sender.codes.lock(), [(7, ResultCode::NOT_DELIVERED)]);
         assert!(to.is_ended());
-        assert_eq!(to.lost.load(Ordering::Relaxed), 1);
+        assert_eq!(to.lost(), 1);
         router.route(&mut source, message, Routed::Borrowed(b"hi"), &mut touched).unwrap();
         assert_eq!(sender.codes.lock().last(), Some(&(7, ResultCode::NOT_REGISTERED)));
         let warning = sender.taken.lock().last().cloned().unwrap();

@@ -15,13 +15,15 @@ pub(crate) struct WirePeer {
     stream: Stream,
     name: String,
     last_op_id: u32,
+    /// Frames that the broker has told to have dropped.
+    pub(crate) gaps: u32,
 }
 
 /// Handshake.
 impl WirePeer {
     /// Takes a fresh connection; nothing has been said on it yet.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, name: String::new(), last_op_id: 0 }
+        Self { stream, name: String::new(), last_op_id: 0, gaps: 0 }
     }
 
     pub(crate) fn expect_greeting(&mut self) {
@@ -108,6 +110,8 @@ impl WirePeer {
             let [kind, number @ .., last] = head;
             let number = u32::from_le_bytes(number);
             match kind {
+                // "G": frames that the broker has dropped before the next one.
+                PING if last == b'G' => self.gaps += number,
                 PING => {}
                 CONFIRMATION => return Ok(Frame::Confirmation { op_id: number, code: last }),
                 kind => {
@@ -182,7 +186,7 @@ impl WirePeer {
     /// The same connection once more, for a second thread.
     pub(crate) fn second_handle(&self) -> Self {
         let stream = self.stream.try_clone().expect("a socket can be shared");
-        Self { stream, name: self.name.clone(), last_op_id: self.last_op_id }
+        Self { stream, name: self.name.clone(), last_op_id: self.last_op_id, gaps: 0 }
     }
 }
 

@@ -28,6 +28,7 @@ mod resources;
 mod restart;
 mod secondaries;
 mod self_flood;
+mod slow_policies;
 mod slow_receivers;
 mod subscriptions;
 mod topics;

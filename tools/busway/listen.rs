@@ -29,6 +29,9 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
 
 /// The topics that were asked for.
 pub(crate) async fn subscribe(client: &Client, command: &Listen) -> Result<(), Failure> {
+    if let Some(policy) = command.slow {
+        client.slow_policy(policy).await.map_err(|error| Failure::of("slow policy", &error))?;
+    }
     if !command.exclude.is_empty() {
         client.exclude(&command.exclude).await.map_err(|error| Failure::of("exclude", &error))?;
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use busway::SlowPolicy;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::params::{self, Param};
@@ -58,6 +59,11 @@ pub(crate) struct Listen {
     /// Leave these topics out, whatever is subscribed to; repeatable
     #[arg(long, value_name = "FILTER")]
     pub(crate) exclude: Vec<String>,
+
+    /// What happens to frames that come faster than they are printed [default: this program drops the newest; the
+    /// broker cuts a client that does not read]
+    #[arg(long, value_name = "drop-newest|drop-oldest|latest|wait:SECONDS")]
+    pub(crate) slow: Option<SlowPolicy>,
 
     /// End after so many frames
     #[arg(long, value_name = "FRAMES")]

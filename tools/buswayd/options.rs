@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use busway::broker::{Broker, Builder};
-use busway::{Endpoint, ShmTrust};
+use busway::{Endpoint, ShmTrust, SlowPolicy};
 use clap::Parser;
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
@@ -45,13 +45,23 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10, value_name = "MICROSECONDS")]
     buf_ttl: u64,
 
-    /// Frames that may wait for one client; one that is slower is dropped
+    /// Frames that may wait for one client; one that is slower is dealt with as --slow-receivers says
     #[arg(long, default_value_t = 8192, value_name = "FRAMES", value_parser = positive)]
     queue_size: usize,
 
     /// Bytes that may wait for one client (suffixes K, M, G)
     #[arg(long, default_value = "64M", value_name = "BYTES", value_parser = bytes)]
     queue_bytes: usize,
+
+    /// What happens when more would wait for a client: it is cut, frames for it are dropped (drop-newest, drop-oldest,
+    /// or all but the latest of each topic), or whoever sends to it waits for so many seconds (wait:SECONDS); clients may
+    /// choose for themselves
+    #[arg(long, default_value = "cut", value_name = "cut|drop-newest|drop-oldest|latest|wait:SECONDS")]
+    slow_receivers: SlowPolicy,
+
+    /// Seconds for which a client may ask to let its senders wait; 0 refuses all
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = wait_seconds)]
+    max_wait: Duration,
 
     /// Longest payload (suffixes K, M, G; at most 2G)
     #[arg(long, default_value = "256M", value_name = "BYTES", value_parser = payload_bytes)]
@@ -107,6 +117,8 @@ impl Options {
         let mut builder = Broker::builder()
             .timeout(self.timeout)
             .queue(self.queue_size, self.queue_bytes)
+            .slow_policy(self.slow_receivers)
+            .max_wait(self.max_wait)
             .max_payload(self.max_payload)
             .max_clients(self.max_clients)
             .socket_mode(self.socket_mode)
@@ -147,6 +159,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
             Ok(duration)
         }
         _ => Err("must be between 0.01 and 86400 seconds".to_owned()),
+    }
+}
+
+fn wait_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= Duration::from_secs(3600) => Ok(duration),
+        _ => Err("must be between 0 and 3600 seconds".to_owned()),
     }
 }
 

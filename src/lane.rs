@@ -72,10 +72,8 @@ pub(crate) use queue::Offered;
 #[cfg(feature = "broker")]
 pub(crate) use queue_sink::{QueueSink, Reader};
 pub use reason::LaneOff;
-#[cfg(all(feature = "shm", feature = "broker"))]
-pub(crate) use sink::LaneStatus;
 #[cfg(feature = "broker")]
-pub(crate) use sink::{Declined, Outgoing, RemoteSink, Routed, Sink};
+pub(crate) use sink::{Declined, LaneStatus, Outgoing, RemoteSink, Routed, Sink};
 #[cfg(feature = "broker")]
 pub(crate) use socket_sink::SocketSink;
 #[cfg(feature = "broker")]

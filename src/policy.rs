@@ -1,5 +1,10 @@
 //! What happens to frames for a client that reads too slowly.
 
+#![cfg_attr(
+    not(all(feature = "rpc", feature = "broker")),
+    allow(dead_code, reason = "policies are asked for by RPC, and a broker has more to do with them")
+)]
+
 mod queue;
 mod rules;
 

@@ -389,15 +389,15 @@ impl Shared {
                 state.lost += 1;
                 return Err(Unpushed::Lost(None));
             }
-            Pushed::Full(frame) => match (self.at_wait, policy) {
-                (AtWait::Take, _) => state.frames.append(frame, policy),
+            Pushed::Full(frame) if self.at_wait == AtWait::Take => state.frames.append(frame, policy),
+            Pushed::Full(_) => {
                 #[cfg(feature = "broker")]
-                (AtWait::Ask, SlowPolicy::Wait(bound)) if !state.is_stalled => return Err(Unpushed::Wait(bound)),
-                _ => {
-                    state.lose(1);
-                    return Err(Unpushed::Lost(None));
+                if let (AtWait::Ask, SlowPolicy::Wait(bound), false) = (self.at_wait, policy, state.is_stalled) {
+                    return Err(Unpushed::Wait(bound));
                 }
-            },
+                state.lose(1);
+                return Err(Unpushed::Lost(None));
+            }
         }
         state.arrived += 1;
         state.taken_frames += 1;

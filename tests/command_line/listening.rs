@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::program::{Busway, Running};
-use crate::support::{BrokerProcess, Request, Setup, promises};
+use crate::support::{BrokerProcess, Flavor, Request, Setup, promises};
 
 promises! {
     everywhere {
@@ -18,6 +18,7 @@ promises! {
         a_request_to_terminate_ends_it_well
         many_frames_are_printed_in_order
         an_illegal_topic_is_refused
+        a_policy_is_asked_for_and_a_broker_that_knows_none_says_so
     }
 }
 
@@ -144,4 +145,20 @@ fn an_illegal_topic_is_refused(setup: &Setup) {
     let deep = ["x"; 129].join("/");
     Busway::on(setup, &broker, &["listen", "-t", &deep]).run().expect_failure(1, &["subscribe", "128 levels"]);
     Busway::on(setup, &broker, &["listen", "--exclude", &deep]).run().expect_failure(1, &["exclude", "128 levels"]);
+}
+
+fn a_policy_is_asked_for_and_a_broker_that_knows_none_says_so(setup: &Setup) {
+    let broker = setup.start();
+    let arguments = ["-n", "ear", "listen", "-t", "a/#", "--slow", "latest", "--count", "0"];
+    let finished = Busway::on(setup, &broker, &arguments).run();
+    if setup.flavor == Flavor::Busway {
+        assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+        let too_long = ["-n", "ear", "listen", "--slow", "wait:60", "--count", "0"];
+        let refused = Busway::on(setup, &broker, &too_long).run();
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains("at most 1 s"), "{}", refused.stderr);
+    } else {
+        assert_eq!(finished.code, 1);
+        assert!(finished.stderr.contains("it knows none"), "{}", finished.stderr);
+    }
 }

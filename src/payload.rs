@@ -29,6 +29,11 @@ pub struct Payload {
 #[derive(Clone)]
 enum Home {
     Bytes(Bytes),
+    /// Short ones, without memory of their own.
+    Short {
+        length: u8,
+        bytes: [u8; SHORT],
+    },
     /// Memory that somebody else has written.
     #[cfg(all(feature = "shm", feature = "ipc"))]
     Place(Arc<dyn InPlace>),
@@ -36,6 +41,9 @@ enum Home {
     #[cfg(all(feature = "shm", feature = "ipc"))]
     Chunk(Arc<busway_shm::Chunk>),
 }
+
+/// Bytes of the longest payload that takes no memory of its own.
+pub(crate) const SHORT: usize = 64;
 
 /// A payload that is read where it lies; dropping it gives it back.
 #[cfg(all(feature = "shm", feature = "ipc"))]
@@ -66,6 +74,19 @@ impl Payload {
     /// An empty payload.
     pub const fn new() -> Self {
         Self { home: Home::Bytes(Bytes::new()) }
+    }
+
+    /// A copy of at most [`SHORT`] bytes.
+    ///
+    /// # Panics
+    /// When there are more.
+    #[cfg(feature = "ipc")]
+    pub(crate) fn short(bytes: &[u8]) -> Self {
+        let mut copy = [0; SHORT];
+        copy[..bytes.len()].copy_from_slice(bytes);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64, as the line above has shown")]
+        let length = bytes.len() as u8;
+        Self { home: Home::Short { length, bytes: copy } }
     }
 
     #[cfg(all(feature = "shm", feature = "ipc"))]
@@ -103,6 +124,7 @@ impl Payload {
     pub(crate) fn weight(&self) -> usize {
         match &self.home {
             Home::Bytes(bytes) => bytes.len(),
+            Home::Short { length, .. } => usize::from(*length),
             #[cfg(all(feature = "shm", feature = "ipc"))]
             _ => 0,
         }
@@ -110,13 +132,14 @@ impl Payload {
 
     /// Whether the bytes lie in shared memory, its sender's or this client's own.
     pub fn is_in_place(&self) -> bool {
-        !matches!(self.home, Home::Bytes(_))
+        !matches!(self.home, Home::Bytes(_) | Home::Short { .. })
     }
 
     /// The bytes, in place.
     pub fn as_slice(&self) -> &[u8] {
         match &self.home {
             Home::Bytes(bytes) => bytes,
+            Home::Short { length, bytes } => &bytes[..usize::from(*length)],
             #[cfg(all(feature = "shm", feature = "ipc"))]
             Home::Place(place) => place.as_slice(),
             #[cfg(all(feature = "shm", feature = "ipc"))]
@@ -147,6 +170,7 @@ impl Payload {
     pub(crate) fn bytes(&self) -> Bytes {
         match &self.home {
             Home::Bytes(bytes) => bytes.clone(),
+            Home::Short { .. } => Bytes::copy_from_slice(self.as_slice()),
             #[cfg(all(feature = "shm", feature = "ipc"))]
             _ => Bytes::from_owner(Owner(self.clone())),
         }

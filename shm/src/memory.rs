@@ -31,20 +31,24 @@ pub trait PeerMemory {
 }
 
 impl<M: OwnMemory> OwnMemory for Arc<M> {
+    #[inline]
     fn store(&self, at: usize, value: u64, ordering: Ordering) {
         (**self).store(at, value, ordering);
     }
 
+    #[inline]
     fn write(&self, at: usize, bytes: &[u8]) {
         (**self).write(at, bytes);
     }
 }
 
 impl<M: PeerMemory> PeerMemory for Arc<M> {
+    #[inline]
     fn load(&self, at: usize, ordering: Ordering) -> u64 {
         (**self).load(at, ordering)
     }
 
+    #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         (**self).read(at, bytes);
     }
@@ -52,6 +56,7 @@ impl<M: PeerMemory> PeerMemory for Arc<M> {
 
 /// Writes bytes into the words at `at`. Word by word and relaxed: a reader elsewhere may look at any moment, and a
 /// plain copy would be a data race by the rules of the language.
+#[inline]
 pub(crate) fn write_words(words: &[AtomicU64], bytes: &[u8]) {
     let (whole, rest) = bytes.as_chunks::<WORD>();
     for (word, bytes) in words.iter().zip(whole) {
@@ -65,6 +70,7 @@ pub(crate) fn write_words(words: &[AtomicU64], bytes: &[u8]) {
 }
 
 /// Copies words out, each loaded once.
+#[inline]
 pub(crate) fn read_words(words: &[AtomicU64], bytes: &mut [u8]) {
     let (whole, rest) = bytes.as_chunks_mut::<WORD>();
     let last = whole.len();
@@ -78,6 +84,7 @@ pub(crate) fn read_words(words: &[AtomicU64], bytes: &mut [u8]) {
 }
 
 /// The indexes of the words that hold `length` bytes from `at` on.
+#[inline]
 pub(crate) fn words_of(at: usize, length: usize) -> Range<usize> {
     assert!(at.is_multiple_of(WORD), "parts are aligned");
     let first = at / WORD;
@@ -98,20 +105,24 @@ impl HeapMemory {
 }
 
 impl OwnMemory for HeapMemory {
+    #[inline]
     fn store(&self, at: usize, value: u64, ordering: Ordering) {
         self.words[at / WORD].store(value, ordering);
     }
 
+    #[inline]
     fn write(&self, at: usize, bytes: &[u8]) {
         write_words(&self.words[words_of(at, bytes.len())], bytes);
     }
 }
 
 impl PeerMemory for HeapMemory {
+    #[inline]
     fn load(&self, at: usize, ordering: Ordering) -> u64 {
         self.words[at / WORD].load(ordering)
     }
 
+    #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         read_words(&self.words[words_of(at, bytes.len())], bytes);
     }

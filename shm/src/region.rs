@@ -94,6 +94,7 @@ impl Region {
     }
 
     /// Loads the word at an index, also from memory that is mapped for reading only.
+    #[inline]
     pub(crate) fn load(&self, index: usize, ordering: Ordering) -> u64 {
         // Of memory that cannot be written, only relaxed loads are promised to work (`std::sync::atomic`, "Atomic
         // accesses to read-only memory"); a fence makes the same of one.
@@ -105,11 +106,13 @@ impl Region {
     }
 
     /// The word at an index. In memory that is mapped for reading it may only be loaded, and relaxed.
+    #[inline]
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
         &self.words(index * WORD, WORD)[0]
     }
 
     /// The words that hold `length` bytes from `at` on, as [`word`](Self::word).
+    #[inline]
     pub(crate) fn words(&self, at: usize, length: usize) -> &[AtomicU64] {
         let words = words_of(at, length);
         assert!(words.end <= self.length.div_ceil(WORD), "words lie within their segment");

@@ -25,6 +25,7 @@ pub struct Parts<'a> {
 }
 
 /// Bytes of a record with these parts, a multiple of 64.
+#[inline]
 pub fn record_length(name: usize, second: usize, payload: usize) -> usize {
     let parts = [name, second, payload].map(|part| part.next_multiple_of(WORD));
     (Descriptor::SIZE + parts.iter().sum::<usize>()).next_multiple_of(GRANULE)
@@ -32,6 +33,7 @@ pub fn record_length(name: usize, second: usize, payload: usize) -> usize {
 
 /// Whether the bell has to be rung: the cursor has come from `signaled` to `position`, and the sleeper wants to hear
 /// of the position behind `event`.
+#[inline]
 fn crosses(signaled: u64, event: u64, position: u64) -> bool {
     signaled <= event && event < position
 }
@@ -69,6 +71,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     ///
     /// # Panics
     /// When the length is neither; the consumer would take the record for an attack.
+    #[inline]
     pub fn reserve(&mut self, length: usize) -> Result<Option<Reservation<'_, O, P>>, Violation> {
         assert!(
             length.is_multiple_of(GRANULE) && length <= self.max_record,
@@ -92,6 +95,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     ///
     /// # Panics
     /// When the record is longer than [`max_record`](Self::max_record).
+    #[inline]
     pub fn push(&mut self, descriptor: &Descriptor, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
         let length = record_length(parts.name.len(), parts.second.len(), payload.len());
         let Some(mut reservation) = self.reserve(length)? else { return Ok(false) };
@@ -104,6 +108,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// Whether the consumer has to be woken for what was committed since the last call. Call it once a batch, under
     /// the lock under which the records were committed, and ring if it says so.
     #[must_use = "who sleeps is not woken by itself"]
+    #[inline]
     pub fn must_ring(&mut self) -> bool {
         if self.signaled == self.tail {
             return false;
@@ -113,18 +118,8 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         crosses(std::mem::replace(&mut self.signaled, self.tail), event, self.tail)
     }
 
-    /// As [`must_ring`](Self::must_ring), for who may ring later: when it says so, the next call will say it again.
-    #[must_use = "who sleeps is not woken by itself"]
-    pub fn must_ring_later(&mut self) -> bool {
-        let signaled = self.signaled;
-        let is_awaited = self.must_ring();
-        if is_awaited {
-            self.signaled = signaled;
-        }
-        is_awaited
-    }
-
     /// Bytes committed since the last [`must_ring`](Self::must_ring).
+    #[inline]
     pub fn unsignaled(&self) -> u64 {
         self.tail - self.signaled
     }
@@ -165,16 +160,19 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     }
 
     /// Bytes from the tail to the end of a record of `length` bytes, the PAD before it included.
+    #[inline]
     fn need(&self, length: usize) -> u64 {
         let to_end = self.capacity - self.tail % self.capacity;
         let length = length as u64;
         if length > to_end { to_end + length } else { length }
     }
 
+    #[inline]
     fn has_room(&self, need: u64) -> bool {
         self.tail - self.head + need <= self.capacity
     }
 
+    #[inline]
     fn look_at_head(&mut self) -> Result<(), Violation> {
         // Acquire: the consumer has read what lies before its head (pairs with the Release in `Consumer::release`).
         let head = self.peer.load(HEAD, Ordering::Acquire);
@@ -191,6 +189,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         Ok(())
     }
 
+    #[inline]
     fn offset(&self, position: u64) -> usize {
         offset_in_ring(position, self.capacity)
     }
@@ -210,6 +209,7 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
     ///
     /// # Panics
     /// When they are longer than the reservation.
+    #[inline]
     pub fn write_parts(&mut self, parts: Parts<'_>) {
         let end = record_length(parts.name.len(), parts.second.len(), 0);
         assert!(end <= self.length, "a record is written within its reservation");
@@ -222,6 +222,7 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
     ///
     /// # Panics
     /// When the part does not lie within the reservation.
+    #[inline]
     pub fn write_payload(&mut self, parts: Parts<'_>, position: usize, bytes: &[u8]) {
         let names = parts.name.len().next_multiple_of(WORD) + parts.second.len().next_multiple_of(WORD);
         let at = Descriptor::SIZE + names + position;
@@ -230,6 +231,7 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
     }
 
     /// Makes the record visible. Its length and sequence are filled in; the rest of the descriptor is the caller's.
+    #[inline]
     pub fn commit(self, descriptor: &Descriptor) {
         let Self { producer, start, length } = self;
         if start != producer.tail {
@@ -246,6 +248,7 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
 }
 
 impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
+    #[inline]
     fn write_descriptor(&self, position: u64, length: usize, descriptor: &Descriptor) {
         #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 16 MiB")]
         let length = (length as u32).into();
@@ -255,6 +258,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
 }
 
 /// Where in the segment the byte at a position lies.
+#[inline]
 fn offset_in_ring(position: u64, capacity: u64) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "a remainder of the capacity, which came from a usize")]
     let offset = (position % capacity) as usize;
@@ -262,6 +266,7 @@ fn offset_in_ring(position: u64, capacity: u64) -> usize {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+#[inline]
 fn sequence(position: u64) -> u32 {
     (position / GRANULE as u64) as u32
 }
@@ -290,14 +295,17 @@ pub struct Record {
 
 impl Record {
     /// Bytes of payload that are in the ring.
+    #[inline]
     pub fn inline_length(&self) -> usize {
         if self.descriptor.flags & flag::IN_PLACE == 0 { self.descriptor.payload.get() as usize } else { 0 }
     }
 
+    #[inline]
     fn name(&self) -> usize {
         usize::from(self.descriptor.name.get())
     }
 
+    #[inline]
     fn second(&self) -> usize {
         usize::from(self.descriptor.second.get())
     }
@@ -313,6 +321,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     ///
     /// # Errors
     /// When the producer's tail is impossible.
+    #[inline]
     pub fn poll(&mut self) -> Result<bool, Violation> {
         if self.head != self.tail {
             return Ok(true);
@@ -341,6 +350,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     ///
     /// # Errors
     /// When the record is not one.
+    #[inline]
     pub fn next_record(&mut self) -> Result<Option<Record>, Violation> {
         if !self.poll()? {
             return Ok(None);
@@ -373,6 +383,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     }
 
     /// Copies the descriptor at the head, and checks what holds for records and PADs alike.
+    #[inline]
     fn look_at_descriptor(&self) -> Result<Descriptor, Violation> {
         let mut bytes = [0; Descriptor::SIZE];
         self.peer.read(self.offset(self.head), &mut bytes);
@@ -395,11 +406,13 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         if is_legal { Ok(descriptor) } else { Err(Violation::Descriptor) }
     }
 
+    #[inline]
     fn offset(&self, position: u64) -> usize {
         offset_in_ring(position, self.capacity)
     }
 
     /// Copies the names of a record behind each other into `names`, and says where the second begins.
+    #[inline]
     pub fn copy_names(&self, record: &Record, names: &mut Vec<u8>) -> usize {
         let (first, second) = (record.name(), record.second());
         names.resize(first + second, 0);
@@ -409,7 +422,19 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         first
     }
 
+    /// Copies the payload bytes that are in the ring into memory of their length.
+    ///
+    /// # Panics
+    /// When it is longer than the payload.
+    #[inline]
+    pub fn read_payload(&self, record: &Record, payload: &mut [u8]) {
+        assert!(payload.len() <= record.inline_length(), "no more is read than there is");
+        let names = record.name().next_multiple_of(WORD) + record.second().next_multiple_of(WORD);
+        self.peer.read(record.start + names, payload);
+    }
+
     /// Copies the payload bytes that are in the ring to the end of `payload`.
+    #[inline]
     pub fn copy_payload(&self, record: &Record, payload: &mut Vec<u8>) {
         let names = record.name().next_multiple_of(WORD) + record.second().next_multiple_of(WORD);
         let before = payload.len();
@@ -420,6 +445,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     /// Gives the room of the records that were read back to the producer. Says whether the producer waits for it and
     /// has to be woken.
     #[must_use = "who waits for room is not woken by itself"]
+    #[inline]
     pub fn release(&mut self) -> bool {
         if self.released == self.head {
             return false;
@@ -432,6 +458,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     }
 
     /// Bytes read and not yet given back.
+    #[inline]
     pub fn unreleased(&self) -> u64 {
         self.head - self.released
     }

@@ -66,16 +66,19 @@ impl OwnSegment {
         self.region.is_here()
     }
 
+    #[inline]
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }
 }
 
 impl OwnMemory for OwnSegment {
+    #[inline]
     fn store(&self, at: usize, value: u64, ordering: Ordering) {
         self.region.word(at / size_of::<u64>()).store(value, ordering);
     }
 
+    #[inline]
     fn write(&self, at: usize, bytes: &[u8]) {
         write_words(self.region.words(at, bytes.len()), bytes);
     }
@@ -123,6 +126,7 @@ impl PeerSegment {
         self.region.length()
     }
 
+    #[inline]
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }
@@ -161,10 +165,12 @@ impl PeerSegment {
 }
 
 impl PeerMemory for PeerSegment {
+    #[inline]
     fn load(&self, at: usize, ordering: Ordering) -> u64 {
         self.region.load(at / size_of::<u64>(), ordering)
     }
 
+    #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         read_words(self.region.words(at, bytes.len()), bytes);
     }

@@ -33,6 +33,7 @@ mod native {
 
     use super::{Fence, Ordering};
 
+    #[inline]
     pub(crate) fn fence(_which: Fence) {
         atomic::fence(Ordering::SeqCst);
     }
@@ -52,6 +53,7 @@ mod modelled {
         static LEFT_OUT: Cell<Option<Fence>> = const { Cell::new(None) };
     }
 
+    #[inline]
     pub(crate) fn fence(which: Fence) {
         if LEFT_OUT.get() != Some(which) {
             modelled_fence(Ordering::SeqCst);

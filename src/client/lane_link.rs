@@ -143,7 +143,7 @@ impl Remote {
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Disconnected)),
             Poll::Ready(Ok(offered)) => {
-                if offered == Offered::Awaited {
+                if offered == Offered::First {
                     self.queued.notify_one();
                 }
                 Poll::Ready(Ok(confirmation.unwrap_or_else(|| Confirmation::known(Ok(())))))

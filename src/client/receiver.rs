@@ -19,14 +19,15 @@ use super::questions::Questions;
 use crate::frame::Frame;
 #[cfg(feature = "shm")]
 use crate::lane::{Arrival, DownIntake, LaneOff, SEGMENT_KIND, SegmentFrame};
-use crate::payload::Payload;
+use crate::payload::{Payload, SHORT};
 
 /// Decodes what a connection brings.
 #[derive(Debug)]
 pub(super) struct Receiver {
     reader: Reader,
     pool: Pool,
-    names: NameCache,
+    senders: NameCache,
+    topics: NameCache,
     /// Frames of the read at hand.
     pub(super) frames: Vec<Frame>,
     /// Confirmations of the read at hand.
@@ -80,7 +81,8 @@ impl Receiver {
         Self {
             reader,
             pool,
-            names: NameCache::default(),
+            senders: NameCache::default(),
+            topics: NameCache::default(),
             frames: Vec::new(),
             codes: Vec::new(),
             gap: 0,
@@ -111,6 +113,7 @@ impl Receiver {
                 BrokerFrame::Delivery { kind, realtime } => {
                     let payload = match received.payload {
                         ReceivedPayload::Owned(memory) => self.pool.share(memory).into(),
+                        ReceivedPayload::Borrowed(bytes) if bytes.len() <= SHORT => Payload::short(bytes),
                         ReceivedPayload::Borrowed(bytes) => self.pool.share_copy(bytes).into(),
                         ReceivedPayload::Announced(_) => Payload::new(),
                     };
@@ -119,8 +122,8 @@ impl Receiver {
                     let frame = Frame {
                         kind,
                         realtime,
-                        sender: self.names.get(received.first)?,
-                        topic: topic.map(|topic| self.names.get(topic)).transpose()?,
+                        sender: self.senders.get(received.first)?,
+                        topic: topic.map(|topic| self.topics.get(topic)).transpose()?,
                         payload,
                         lost_before: 0,
                     };
@@ -191,8 +194,8 @@ impl Receiver {
                     let frame = Frame {
                         kind,
                         realtime,
-                        sender: self.names.get(sender)?,
-                        topic: topic.map(|topic| self.names.get(topic)).transpose()?,
+                        sender: self.senders.get(sender)?,
+                        topic: topic.map(|topic| self.topics.get(topic)).transpose()?,
                         payload,
                         lost_before: 0,
                     };
@@ -246,6 +249,8 @@ pub(super) enum LaneFault {
 /// Names that have come before: most frames name the same few senders and topics.
 #[derive(Debug, Default)]
 struct NameCache {
+    /// What came last, and is most likely to come again.
+    last: Option<Arc<str>>,
     names: HashMap<Box<[u8]>, Arc<str>, RandomState>,
 }
 
@@ -254,7 +259,13 @@ const MAX_NAMES: usize = 1024;
 
 impl NameCache {
     fn get(&mut self, bytes: &[u8]) -> Result<Arc<str>, Violation> {
+        if let Some(last) = &self.last
+            && last.as_bytes() == bytes
+        {
+            return Ok(Arc::clone(last));
+        }
         if let Some(name) = self.names.get(bytes) {
+            self.last = Some(Arc::clone(name));
             return Ok(Arc::clone(name));
         }
         let name: Arc<str> = std::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?.into();

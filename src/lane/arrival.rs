@@ -9,7 +9,7 @@ use busway_shm::{Consumer, OwnSegment, PeerSegment, Sample, Violation};
 
 use super::fragments::{Fragments, Piece};
 use super::up::UpLane;
-use crate::payload::Payload;
+use crate::payload::{Payload, SHORT};
 
 /// Ring bytes that are read before their room is given back.
 const RELEASE_AT: u64 = 16 << 10;
@@ -109,9 +109,7 @@ impl DownIntake {
             return Ok(done.map(|(head, memory)| (head, pool.share(memory).into())));
         }
         let payload = if descriptor.flags & flag::IN_PLACE == 0 {
-            let mut bytes = Vec::with_capacity(length);
-            self.consumer.copy_payload(record, &mut bytes);
-            bytes.into()
+            self.payload(record, length)
         } else {
             let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
             let range = (descriptor.offset.get(), descriptor.payload.get());
@@ -120,6 +118,18 @@ impl DownIntake {
             Payload::in_place(Arc::new(Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?))
         };
         Ok(Some((head, payload)))
+    }
+
+    /// A payload that is in the ring.
+    fn payload(&self, record: &busway_shm::Record, length: usize) -> Payload {
+        if length <= SHORT {
+            let mut bytes = [0; SHORT];
+            self.consumer.read_payload(record, &mut bytes[..length]);
+            return Payload::short(&bytes[..length]);
+        }
+        let mut bytes = Vec::with_capacity(length);
+        self.consumer.copy_payload(record, &mut bytes);
+        bytes.into()
     }
 
     fn delivery(&mut self, head: Head, payload: Payload) -> Arrival<'_> {

@@ -128,8 +128,8 @@ struct State<P: Placing> {
 pub(crate) enum Offered {
     /// Everything that has to be done is done.
     Done,
-    /// The other side sleeps, and has to be rung when the batch is over.
-    Awaited,
+    /// It is the first of a batch, after which somebody has to look whether the other side sleeps.
+    First,
 }
 
 impl<P: Placing, B: Bell> LaneQueue<P, B> {
@@ -211,6 +211,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             Some(true) => {}
         }
         let Some(load) = load.take() else { return Poll::Ready(Err(Refused::Closed)) };
+        let is_first = state.producer.unsignaled() == 0;
         item.descriptor.op_id = op_id().into();
         let taken = state.take(&item, load, 0);
         if self.settle(&mut state, taken).is_none() {
@@ -219,10 +220,10 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         let is_late = is_urgent || !state.backlog.is_empty() || state.producer.unsignaled() >= RING_AT;
         if is_late {
             self.ring(&mut state);
-        } else if state.producer.must_ring_later() {
-            return Poll::Ready(Ok(Offered::Awaited));
         }
-        Poll::Ready(Ok(Offered::Done))
+        // Whether the other side sleeps is looked at once a batch: the look costs a fence, which waits until the records
+        // written before have left this processor.
+        Poll::Ready(Ok(if is_first && !is_late { Offered::First } else { Offered::Done }))
     }
 
     /// Takes what belongs to the lane itself, limits or not, and rings. It overtakes the frames that wait: they may be

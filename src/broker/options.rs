@@ -7,6 +7,7 @@ use busway_net::link::{BindError, Endpoint, OutboxLimits};
 use busway_net::wire::Limits;
 
 use super::Broker;
+use super::access::AccessRules;
 use super::registry::RegistryLimits;
 use crate::client::MAX_PAYLOAD;
 use crate::lane::{BrokerOptions, ShmTrust};
@@ -22,6 +23,7 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) registry: RegistryLimits,
     pub(super) lane: BrokerOptions,
+    pub(super) access: Option<AccessRules>,
 }
 
 impl Default for Builder {
@@ -34,6 +36,7 @@ impl Default for Builder {
             limits: Limits::default(),
             registry: RegistryLimits { clients: 10_000, subscriptions: 65_536, force_register: false },
             lane: BrokerOptions::default(),
+            access: None,
         }
     }
 }
@@ -120,6 +123,12 @@ impl Builder {
     /// Bytes of shared memory for the payloads of one client (1 GiB).
     pub fn shm_client_bytes(mut self, bytes: u64) -> Self {
         self.lane.arena_bytes = bytes;
+        self
+    }
+
+    /// Who may connect, and do what (anybody, and everything). Clients in this process are not restricted.
+    pub fn access(mut self, rules: AccessRules) -> Self {
+        self.access = Some(rules);
         self
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use busway_net::wire::ResultCode;
 use foldhash::fast::RandomState;
 
+use super::access::{AccessRules, Rights};
+use super::control::WARN_TOPIC;
 use super::masks;
 use super::peer::{Peer, Transport};
 use super::topics::TopicTree;
@@ -15,6 +17,8 @@ use super::topics::TopicTree;
 pub(crate) struct Registry {
     entries: HashMap<Arc<str>, Entry, RandomState>,
     topics: TopicTree<Arc<Peer>>,
+    /// Without them everything is allowed.
+    rules: Option<AccessRules>,
 }
 
 #[derive(Debug)]
@@ -169,6 +173,39 @@ impl Registry {
             entry.levels -= levels_of(filter);
             peer.exclusions.lock().remove(filter, 0);
         }
+    }
+
+    /// Puts access rules in force, or lifts them.
+    pub(crate) fn set_rules(&mut self, rules: Option<AccessRules>) {
+        self.rules = rules;
+    }
+
+    /// What the access rules say of a peer.
+    pub(crate) fn rights(&self, peer: &Peer) -> Rights<'_> {
+        Rights::of(self.rules.as_ref(), peer)
+    }
+
+    /// Whether a peer may subscribe. Everybody hears the broker's warnings.
+    pub(crate) fn may_subscribe(&self, peer: &Peer, filter: &str) -> bool {
+        filter == WARN_TOPIC || self.rights(peer).allow_subscription(filter)
+    }
+
+    /// Takes away the subscriptions that are not allowed; says which.
+    pub(crate) fn take_subscriptions(&mut self) -> Vec<(Arc<Peer>, Box<str>)> {
+        let entries = self.entries.values();
+        let all = entries.flat_map(|entry| entry.filters.iter().map(|filter| (&entry.peer, filter)));
+        let denied = all.filter(|(peer, filter)| !self.may_subscribe(peer, filter));
+        let denied: Vec<_> = denied.map(|(peer, filter)| (Arc::clone(peer), filter.clone())).collect();
+        for (peer, filter) in &denied {
+            self.unsubscribe(peer, filter);
+        }
+        denied
+    }
+
+    /// The peers that may not be connected.
+    pub(crate) fn strangers(&self) -> Vec<Arc<Peer>> {
+        let peers = self.entries.values().map(|entry| &entry.peer);
+        peers.filter(|peer| !self.rights(peer).allow_connection(peer)).map(Arc::clone).collect()
     }
 
     /// The peer of a full name.

@@ -44,7 +44,7 @@ use permission::check_pattern;
 ///
 /// They are read by serde, too: a map of names and masks, each with a map of `hosts`, `users`, `groups`, `message`,
 /// `publish`, `subscribe` and `broadcast`, which are lists, `"any"` or `"none"`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessRules {
     exact: HashMap<Box<str>, ClientAccess, RandomState>,
     /// The most specific first.

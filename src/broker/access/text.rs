@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for AccessRules {
 }
 
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with the rights of a client")]
 struct Entry {
     hosts: Option<List<Network>>,
     users: Option<List<UserId>>,

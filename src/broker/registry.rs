@@ -190,14 +190,16 @@ impl Registry {
         filter == WARN_TOPIC || self.rights(peer).allow_subscription(filter)
     }
 
-    /// Takes away the subscriptions that are not allowed; says which.
-    pub(crate) fn take_subscriptions(&mut self) -> Vec<(Arc<Peer>, Box<str>)> {
-        let entries = self.entries.values();
-        let all = entries.flat_map(|entry| entry.filters.iter().map(|filter| (&entry.peer, filter)));
-        let denied = all.filter(|(peer, filter)| !self.may_subscribe(peer, filter));
-        let denied: Vec<_> = denied.map(|(peer, filter)| (Arc::clone(peer), filter.clone())).collect();
-        for (peer, filter) in &denied {
-            self.unsubscribe(peer, filter);
+    /// Takes away the subscriptions that are not allowed; says from whom, and which.
+    pub(crate) fn take_subscriptions(&mut self) -> Vec<(Arc<Peer>, Vec<Box<str>>)> {
+        let denied = |entry: &Entry| {
+            let filters = entry.filters.iter().filter(|filter| !self.may_subscribe(&entry.peer, filter));
+            (Arc::clone(&entry.peer), filters.cloned().collect::<Vec<_>>())
+        };
+        let mut denied: Vec<_> = self.entries.values().map(denied).collect();
+        denied.retain(|(_, filters)| !filters.is_empty());
+        for (peer, filters) in &denied {
+            filters.iter().for_each(|filter| self.unsubscribe(peer, filter));
         }
         denied
     }

@@ -59,8 +59,12 @@ impl Router {
             self.change();
             (strangers, taken)
         };
-        for (peer, filter) in taken {
-            tracing::warn!("client {}: its subscription to {filter:?} is not allowed any more", peer.name);
+        for (peer, filters) in taken {
+            let (name, count) = (&peer.name, filters.len());
+            let first = filters.first().map(AsRef::as_ref).unwrap_or_default();
+            tracing::warn!(
+                "client {name}: {count} subscriptions of it, {first:?} among them, are not allowed any more"
+            );
         }
         for peer in strangers {
             self.cut(&peer, "the access rules do not allow its connection any more");

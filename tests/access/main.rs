@@ -3,7 +3,7 @@
 //!
 //! `cargo test --features server,cli --test access` runs everything.
 
-#![cfg(all(feature = "server", feature = "cli"))]
+#![cfg(all(feature = "server", feature = "cli", feature = "shm"))]
 #![forbid(unsafe_code)]
 
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the suites of the wire, which use the rest")]

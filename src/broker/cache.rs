@@ -6,13 +6,14 @@ use std::sync::Arc;
 use busway_net::wire::{Operation, ResultCode};
 use foldhash::fast::RandomState;
 
+use super::access::Way;
 use super::peer::Peer;
 
 /// Where frames for one address go.
 #[derive(Debug)]
 pub(crate) enum Route {
     /// To these, in the order of their registration. The address is kept for frames that carry it.
-    Receivers { address: Arc<str>, peers: Box<[Arc<Peer>]> },
+    Receivers { address: Arc<str>, peers: Box<[Arc<Peer>]>, way: Way },
     /// Nowhere, for this reason.
     Refused(ResultCode),
 }

@@ -61,6 +61,9 @@ pub struct BrokerStats {
     /// Frames that did not reach a receiver: refused by its full queue, or waiting when its connection ended.
     #[serde(default)]
     pub lost_frames: u64,
+    /// Frames of clients that the access rules forbade.
+    #[serde(default)]
+    pub denied_frames: u64,
     /// Clients that were cut.
     #[serde(default)]
     pub cut_clients: u64,
@@ -123,6 +126,9 @@ pub struct ClientInfo {
     /// Frames for it that were lost.
     #[serde(default)]
     pub lost_frames: u64,
+    /// Frames of it that the access rules forbade.
+    #[serde(default)]
+    pub denied_frames: u64,
 }
 
 /// What `client.list` returns.
@@ -293,6 +299,7 @@ pub(crate) fn stats(router: &Router) -> BrokerStats {
         w_frames: retired.written_frames.load(Ordering::Relaxed),
         w_bytes: retired.written_bytes.load(Ordering::Relaxed),
         lost_frames: retired.lost.load(Ordering::Relaxed),
+        denied_frames: retired.denied.load(Ordering::Relaxed),
         cut_clients: retired.cut.load(Ordering::Relaxed),
     };
     router.with_registry(|registry| {
@@ -304,6 +311,7 @@ pub(crate) fn stats(router: &Router) -> BrokerStats {
             stats.w_frames += level.taken_frames;
             stats.w_bytes += level.taken_bytes;
             stats.lost_frames += peer.lost();
+            stats.denied_frames += peer.denied.load(Ordering::Relaxed);
         }
     });
     stats
@@ -348,5 +356,6 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         gid: identity.map(|identity| identity.gid),
         pid: identity.map(|identity| identity.pid),
         lost_frames: peer.lost(),
+        denied_frames: peer.denied.load(Ordering::Relaxed),
     }
 }

@@ -1,5 +1,6 @@
 //! The broker, to embed or to run as `buswayd`.
 
+pub(crate) mod access;
 pub(crate) mod cache;
 mod connection;
 pub(crate) mod control;
@@ -26,6 +27,7 @@ use busway_net::wire::{Limits, NameFault, ResultCode};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+pub use access::{AccessFault, AccessRules, ClientAccess, Network, NetworkFault, PatternFault, Permission};
 pub use busway_net::link::BindError;
 pub use control::{BrokerInfo, BrokerStats, ClientInfo, ClientList};
 pub use options::Builder;
@@ -93,6 +95,7 @@ impl Broker {
         }
         let router =
             Arc::new(Router::new(options.limits, options.registry, options.slow_receivers.clone(), Pool::default()));
+        router.set_access(options.access.clone(), &mut Touched::new(router.next_id()));
         let OutboxLimits { frames, .. } = options.outbox;
         let shared = Arc::new(Shared {
             router,
@@ -136,6 +139,13 @@ impl Broker {
     /// The registered primary clients, by name; `.broker` is one of them.
     pub fn clients(&self) -> ClientList {
         control::clients(&self.shared.router, |_| true)
+    }
+
+    /// Puts access rules in force, or lifts them all. Clients that may not connect any more are cut, subscriptions
+    /// that are not allowed any more are taken away; others do not notice.
+    pub fn set_access(&self, rules: impl Into<Option<AccessRules>>) {
+        let router = &self.shared.router;
+        router.set_access(rules.into(), &mut Touched::new(router.next_id()));
     }
 
     /// The limits in force.

@@ -7,6 +7,7 @@ use busway_net::link::{BindError, Endpoint, OutboxLimits};
 use busway_net::wire::Limits;
 
 use super::Broker;
+use super::access::AccessRules;
 use super::registry::RegistryLimits;
 use super::slow_receivers::SlowReceivers;
 use crate::client::MAX_PAYLOAD;
@@ -25,6 +26,7 @@ pub struct Builder {
     pub(super) registry: RegistryLimits,
     pub(super) lane: BrokerOptions,
     pub(super) slow_receivers: SlowReceivers,
+    pub(super) access: Option<AccessRules>,
 }
 
 impl Default for Builder {
@@ -38,6 +40,7 @@ impl Default for Builder {
             registry: RegistryLimits { clients: 10_000, subscriptions: 65_536, force_register: false },
             lane: BrokerOptions::default(),
             slow_receivers: SlowReceivers::default(),
+            access: None,
         }
     }
 }
@@ -145,6 +148,12 @@ impl Builder {
     /// again whenever it has read something. Zero refuses all.
     pub fn max_wait(mut self, bound: Duration) -> Self {
         self.slow_receivers.max_wait = bound;
+        self
+    }
+
+    /// Who may connect, and do what (anybody, and everything). Clients in this process are not restricted.
+    pub fn access(mut self, rules: AccessRules) -> Self {
+        self.access = Some(rules);
         self
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use busway_net::link::{Origin, PeerIdentity};
 use parking_lot::Mutex;
 
+use super::access::Answers;
 use crate::lane::Sink;
 use crate::names::ClientName;
 use crate::topics::TopicTree;
@@ -62,6 +63,10 @@ pub(crate) struct Peer {
     pub(crate) received: Counter,
     /// Frames for this client that were refused or were waiting when it was cut; its sink counts others.
     refused: AtomicU64,
+    /// Frames of this client that the access rules forbade.
+    pub(crate) denied: AtomicU64,
+    /// Who may answer this client without the right to send to it.
+    pub(crate) answers: Answers,
     pub(crate) activity: Activity,
     /// Set once by whoever ends the connection.
     ended: AtomicBool,
@@ -114,6 +119,8 @@ impl Peer {
             exclusions: Mutex::default(),
             received: Counter::default(),
             refused: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
+            answers: Answers::default(),
             activity: Activity::default(),
             ended: AtomicBool::new(false),
         })

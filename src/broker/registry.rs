@@ -6,6 +6,8 @@ use std::sync::Arc;
 use busway_net::wire::ResultCode;
 use foldhash::fast::RandomState;
 
+use super::access::{AccessRules, Rights};
+use super::control::WARN_TOPIC;
 use super::masks;
 use super::peer::{Peer, Transport};
 use crate::topics::{TopicTree, place_of};
@@ -15,6 +17,8 @@ use crate::topics::{TopicTree, place_of};
 pub(crate) struct Registry {
     entries: HashMap<Arc<str>, Entry, RandomState>,
     topics: TopicTree<Arc<Peer>>,
+    /// Without them everything is allowed.
+    rules: Option<AccessRules>,
 }
 
 #[derive(Debug)]
@@ -169,6 +173,41 @@ impl Registry {
             entry.levels -= levels_of(filter);
             peer.exclusions.lock().remove(filter, 0);
         }
+    }
+
+    /// Puts access rules in force, or lifts them.
+    pub(crate) fn set_rules(&mut self, rules: Option<AccessRules>) {
+        self.rules = rules;
+    }
+
+    /// What the access rules say of a peer.
+    pub(crate) fn rights(&self, peer: &Peer) -> Rights<'_> {
+        Rights::of(self.rules.as_ref(), peer)
+    }
+
+    /// Whether a peer may subscribe. Everybody hears the broker's warnings.
+    pub(crate) fn may_subscribe(&self, peer: &Peer, filter: &str) -> bool {
+        filter == WARN_TOPIC || self.rights(peer).allow_subscription(filter)
+    }
+
+    /// Takes away the subscriptions that are not allowed; says from whom, and which.
+    pub(crate) fn take_subscriptions(&mut self) -> Vec<(Arc<Peer>, Vec<Box<str>>)> {
+        let denied = |entry: &Entry| {
+            let filters = entry.filters.iter().filter(|filter| !self.may_subscribe(&entry.peer, filter));
+            (Arc::clone(&entry.peer), filters.cloned().collect::<Vec<_>>())
+        };
+        let mut denied: Vec<_> = self.entries.values().map(denied).collect();
+        denied.retain(|(_, filters)| !filters.is_empty());
+        for (peer, filters) in &denied {
+            filters.iter().for_each(|filter| self.unsubscribe(peer, filter));
+        }
+        denied
+    }
+
+    /// The peers that may not be connected.
+    pub(crate) fn strangers(&self) -> Vec<Arc<Peer>> {
+        let peers = self.entries.values().map(|entry| &entry.peer);
+        peers.filter(|peer| !self.rights(peer).allow_connection(peer)).map(Arc::clone).collect()
     }
 
     /// The peer of a full name.

@@ -13,6 +13,7 @@ use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode, Violation}
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
+use super::access::Way;
 use super::cache::{Route, RouteCache};
 use super::control;
 use super::peer::{Peer, Transport};
@@ -25,10 +26,10 @@ use crate::policy::SlowPolicy;
 
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
-    registry: RwLock<Registry>,
+    pub(super) registry: RwLock<Registry>,
     /// Set for good when the broker ends; changed under the registry's lock.
     has_ended: AtomicBool,
-    /// Changes with every registration, subscription and exclusion.
+    /// Changes with every registration, subscription and exclusion, and with the access rules.
     epoch: AtomicU64,
     pub(crate) limits: Limits,
     pub(crate) registry_limits: RegistryLimits,
@@ -50,6 +51,7 @@ pub(crate) struct Retired {
     pub(crate) written_frames: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
     pub(crate) lost: AtomicU64,
+    pub(crate) denied: AtomicU64,
     pub(crate) cut: AtomicU64,
 }
 
@@ -125,6 +127,9 @@ impl Router {
             if self.has_ended.load(Ordering::Relaxed) {
                 return Err(ResultCode::OTHER);
             }
+            if !registry.rights(peer).allow_connection(peer) {
+                return Err(ResultCode::ACCESS_DENIED);
+            }
             let replaced = registry.insert(peer, &self.registry_limits)?;
             registry.subscribe(peer, control::WARN_TOPIC, &self.registry_limits)?;
             self.change();
@@ -164,6 +169,7 @@ impl Router {
         self.retired.written_frames.fetch_add(level.taken_frames, Ordering::Relaxed);
         self.retired.written_bytes.fetch_add(level.taken_bytes, Ordering::Relaxed);
         self.retired.lost.fetch_add(peer.lost(), Ordering::Relaxed);
+        self.retired.denied.fetch_add(peer.denied.load(Ordering::Relaxed), Ordering::Relaxed);
         if !peer.name.is_secondary() {
             control::announce(self, control::INFO_TOPIC, "unreg", Some(&peer.name), touched);
         }
@@ -183,8 +189,11 @@ impl Router {
         let is_control = request.operation == Operation::Message && request.address == self.broker.name.as_bytes();
         if is_control {
             // Its answer comes after the acknowledgement.
-            self.acknowledge(&source.peer, &request, ResultCode::OK, touched);
-            control::handle(self, &source.peer, request.qos, &content.content(), touched);
+            let code = self.admit_to_broker(&source.peer, &request);
+            self.acknowledge(&source.peer, &request, code, touched);
+            if code.is_ok() {
+                control::handle(self, &source.peer, request.qos, &content.content(), touched);
+            }
             return Ok(());
         }
         let code = match request.operation {
@@ -309,10 +318,13 @@ impl Router {
         touched: &mut Touched,
     ) -> Result<ResultCode, Violation> {
         let epoch = self.epoch.load(Ordering::Acquire);
-        let resolve = || self.resolve(request.operation, request.address);
+        let resolve = || self.resolve(&source.peer, request.operation, request.address);
         let route = source.cache.route(epoch, request.operation, request.address, resolve)?;
-        let (address, peers) = match route {
-            Route::Receivers { address, peers } => (address, peers),
+        let (address, peers, way) = match route {
+            Route::Receivers { address, peers, way } => (address, peers, *way),
+            Route::Refused(ResultCode::ACCESS_DENIED) => {
+                return Ok(Self::deny(&source.peer, request.operation, request.address));
+            }
             Route::Refused(code) => return Ok(*code),
         };
         let mut only = None;
@@ -321,6 +333,9 @@ impl Router {
                 return Ok(ResultCode::DATA);
             }
             only = Some(std::str::from_utf8(request.receiver).map_err(|_| Violation::NotUtf8)?);
+        }
+        if way != Way::Open && !self.may_go(way, &source.peer, peers, only) {
+            return Ok(Self::deny(&source.peer, request.operation, request.address));
         }
         let kind = kind_of(request.operation);
         let topic = (kind == FrameKind::Publication).then_some(address);
@@ -403,7 +418,7 @@ impl Router {
         }
     }
 
-    fn resolve(&self, operation: Operation, address: &[u8]) -> Result<Route, Violation> {
+    fn resolve(&self, sender: &Peer, operation: Operation, address: &[u8]) -> Result<Route, Violation> {
         let separator = if matches!(operation, Operation::Message | Operation::Broadcast) { b'.' } else { b'/' };
         // Its length first: one over the limit may have been cut amid a character.
         if self.limits.check_path(address, separator).is_err() {
@@ -411,6 +426,9 @@ impl Router {
         }
         let text = std::str::from_utf8(address).map_err(|_| Violation::NotUtf8)?;
         let registry = self.registry.read();
+        let Some(way) = Way::of(&registry, sender, operation, text) else {
+            return Ok(Route::Refused(ResultCode::ACCESS_DENIED));
+        };
         let mut peers = match operation {
             Operation::Message => registry.by_name(text).cloned().into_iter().collect(),
             Operation::Broadcast => registry.by_mask(text),
@@ -421,7 +439,7 @@ impl Router {
             return Ok(Route::Refused(ResultCode::NOT_REGISTERED));
         }
         peers.sort_by_key(|peer: &Arc<Peer>| peer.id);
-        Ok(Route::Receivers { address: text.into(), peers: peers.into() })
+        Ok(Route::Receivers { address: text.into(), peers: peers.into(), way })
     }
 
     /// Subscribes, unsubscribes, excludes or includes again: all topics of a list, or what the limits allow of it.
@@ -433,12 +451,17 @@ impl Router {
     ) -> Result<ResultCode, Violation> {
         let list = std::str::from_utf8(content.as_slice()).map_err(|_| Violation::NotUtf8)?;
         let mut code = ResultCode::OK;
+        let mut denied = None;
         let mut registry = self.registry.write();
         for filter in list.split('\0') {
             let changed = if self.limits.check_path(filter.as_bytes(), b'/').is_err() {
                 Err(ResultCode::DATA)
             } else {
                 match operation {
+                    Operation::Subscribe if !registry.may_subscribe(peer, filter) => {
+                        denied = Some(filter);
+                        Err(ResultCode::ACCESS_DENIED)
+                    }
                     Operation::Subscribe => registry.subscribe(peer, filter, &self.registry_limits),
                     Operation::Exclude => registry.exclude(peer, filter, &self.registry_limits),
                     Operation::Unsubscribe => {
@@ -455,11 +478,12 @@ impl Router {
             code = changed.err().unwrap_or(code);
         }
         self.change();
-        Ok(code)
+        drop(registry);
+        Ok(denied.map_or(code, |filter| Self::deny(peer, operation, filter.as_bytes())))
     }
 
     /// Makes every route cache out of date; called under the registry's lock.
-    fn change(&self) {
+    pub(super) fn change(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 

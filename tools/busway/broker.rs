@@ -69,6 +69,7 @@ fn print_clients(
         ("queue", "queue"),
         ("instances", "ins"),
         ("lost_frames", "lost"),
+        ("denied_frames", "denied"),
         ("pid", "pid"),
         ("lane_off_reason", "lane off because"),
     ];

@@ -2,8 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
+#[cfg(test)]
+mod config_check;
 mod logs;
 mod options;
+mod reload;
+mod values;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,19 +16,27 @@ use std::time::Duration;
 
 use busway::Endpoint;
 use busway::broker::Broker;
-use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use config::ConfigFile;
 use options::Options;
+use reload::Reloader;
 
 #[cfg(not(feature = "std-alloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(options) {
+    let (options, file) = Options::read();
+    if let Some(file) = file.as_ref().filter(|_| options.check) {
+        #[allow(clippy::print_stdout, reason = "the answer that was asked for")]
+        {
+            println!("{}: correct", file.path.display());
+        }
+        return ExitCode::SUCCESS;
+    }
+    match run(options, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -34,7 +47,7 @@ fn main() -> ExitCode {
 
 type Failure = Box<dyn std::error::Error>;
 
-fn run(options: Options) -> Result<(), Failure> {
+fn run(options: Options, file: Option<ConfigFile>) -> Result<(), Failure> {
     logs::start(&options)?;
     if options.daemonize {
         nix::unistd::daemon(true, false).map_err(|error| format!("cannot become a daemon: {error}"))?;
@@ -52,12 +65,13 @@ fn run(options: Options) -> Result<(), Failure> {
     .enable_all()
     .build()
     .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    runtime.block_on(serve(options))
+    runtime.block_on(serve(options, file))
 }
 
-async fn serve(options: Options) -> Result<(), Failure> {
+async fn serve(options: Options, file: Option<ConfigFile>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reloader = Reloader::new(file)?;
     let broker = options.broker()?.start().await?;
     let _pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     for endpoint in broker.endpoints() {
@@ -71,7 +85,12 @@ async fn serve(options: Options) -> Result<(), Failure> {
     }
     // Outside of systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let name = wait(&mut terminate, &mut interrupt).await;
+    let name = loop {
+        tokio::select! {
+            name = wait(&mut terminate, &mut interrupt) => break name,
+            () = reloader.asked() => reloader.reload(&broker).await,
+        }
+    };
     tracing::info!("{name}: ending");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     end(broker).await;

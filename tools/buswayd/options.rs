@@ -3,21 +3,38 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use busway::broker::{Broker, Builder};
+use busway::broker::{AccessRules, Broker, Builder};
 use busway::{Endpoint, ShmTrust, SlowPolicy};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use crate::config::{Config, ConfigFile, NamedPolicy};
+use crate::values::{bytes, mode, on_or_off, payload_bytes, positive, seconds, wait_seconds, workers};
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
 ///
 /// Without options it listens on the default socket: /run/busway/busway.sock for root, otherwise
 /// $XDG_RUNTIME_DIR/busway.sock, otherwise /tmp/busway-UID/busway.sock. RUST_LOG sets what is logged (for example
 /// RUST_LOG=debug).
-#[derive(Debug, Parser)]
+///
+/// A configuration file (--config) has the same words as keys, and access rules: who may connect under which name, and
+/// to what each may send messages, publish, subscribe and broadcast. What the command line says goes before the file.
+/// SIGHUP puts the access rules of the file in force as they are then; a file with an error changes nothing.
+#[derive(Debug, Parser, PartialEq)]
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
     /// Where to listen: a path (starts with / or ends in .sock, .socket or .ipc) or HOST:PORT; repeatable
     #[arg(short = 'B', long = "bind", value_name = "ENDPOINT")]
     bind: Vec<String>,
+
+    /// Read options and access rules from this file (TOML); options on the command line go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Say whether the file is correct, and end: with 0 if it is, with 2 and the first error if it is not
+    #[arg(long, requires = "config")]
+    pub(crate) check: bool,
 
     /// Write the process id to this file while running
     #[arg(short = 'P', long, value_name = "FILE")]
@@ -28,7 +45,7 @@ pub(crate) struct Options {
     pub(crate) daemonize: bool,
 
     /// Worker threads [default: half of the processors, at least 1 and at most 4]
-    #[arg(short = 'w', long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short = 'w', long, value_parser = workers)]
     workers: Option<u16>,
 
     /// Seconds that a handshake may take and a frame may stand still; a client silent for 1.25 times as long is
@@ -102,9 +119,65 @@ pub(crate) struct Options {
     /// Log every step
     #[arg(long)]
     pub(crate) verbose: bool,
+
+    /// Of the configuration file alone.
+    #[arg(skip)]
+    max_subscriptions: Option<usize>,
+
+    /// Of the configuration file alone.
+    #[arg(skip)]
+    slow_receivers_by_name: Vec<NamedPolicy>,
+
+    /// Of the configuration file alone.
+    #[arg(skip)]
+    access: Option<AccessRules>,
 }
 
 impl Options {
+    /// What the command line says, and where it says nothing the configuration file. An error in either ends the program
+    /// with 2.
+    pub(crate) fn read() -> (Self, Option<ConfigFile>) {
+        let mut command = Self::command();
+        let matches = command.get_matches_mut();
+        let mut options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let file = options.config.as_deref().map(|path| {
+            ConfigFile::read(path).unwrap_or_else(|error| command.error(ErrorKind::ValueValidation, error).exit())
+        });
+        if let Some(file) = &file {
+            options.settle(file.config.clone(), &matches);
+        }
+        (options, file)
+    }
+
+    /// Takes what a file says, except for what the command line has said.
+    fn settle(&mut self, config: Config, matches: &ArgMatches) {
+        let settle = Settle(matches);
+        settle.value("bind", &mut self.bind, config.bind);
+        settle.value("pid_file", &mut self.pid_file, config.pid_file.map(Some));
+        settle.value("daemonize", &mut self.daemonize, config.daemonize);
+        settle.value("workers", &mut self.workers, config.workers.map(Some));
+        settle.value("timeout", &mut self.timeout, config.timeout);
+        settle.value("buf_size", &mut self.buf_size, config.buf_size);
+        settle.value("buf_ttl", &mut self.buf_ttl, config.buf_ttl);
+        settle.value("queue_size", &mut self.queue_size, config.queue_size);
+        settle.value("queue_bytes", &mut self.queue_bytes, config.queue_bytes);
+        settle.value("slow_receivers", &mut self.slow_receivers, config.slow_receivers);
+        settle.value("max_wait", &mut self.max_wait, config.max_wait);
+        settle.value("max_payload", &mut self.max_payload, config.max_payload);
+        settle.value("max_clients", &mut self.max_clients, config.max_clients);
+        settle.value("socket_mode", &mut self.socket_mode, config.socket_mode);
+        settle.value("shm", &mut self.shm, config.shm);
+        settle.value("shm_trust", &mut self.shm_trust, config.shm_trust);
+        settle.value("shm_bytes", &mut self.shm_bytes, config.shm_bytes.map(Some));
+        settle.value("shm_client_bytes", &mut self.shm_client_bytes, config.shm_client_bytes);
+        settle.value("force_register", &mut self.force_register, config.force_register);
+        settle.value("log_syslog", &mut self.log_syslog, config.log_syslog);
+        settle.value("verbose", &mut self.verbose, config.verbose);
+        self.max_subscriptions = config.max_subscriptions;
+        self.slow_receivers_by_name = config.slow_receivers_by_name.unwrap_or_default();
+        self.access = config.access;
+    }
+
     pub(crate) fn workers(&self) -> usize {
         // The other half is for the clients: on few processors a second worker mostly costs wake-ups.
         let half = || (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4);
@@ -129,6 +202,15 @@ impl Options {
         if let Some(bytes) = self.shm_bytes {
             builder = builder.shm_bytes(bytes as u64);
         }
+        if let Some(subscriptions) = self.max_subscriptions {
+            builder = builder.max_subscriptions(subscriptions);
+        }
+        for NamedPolicy { name, policy } in &self.slow_receivers_by_name {
+            builder = builder.slow_policy_of(name, *policy);
+        }
+        if let Some(rules) = &self.access {
+            builder = builder.access(rules.clone());
+        }
         for endpoint in &self.bind {
             if let Some(path) = endpoint.strip_prefix("fifo:") {
                 return Err(format!("fifo:{path}: this version has no FIFO channel; leave this endpoint out").into());
@@ -144,94 +226,26 @@ impl Options {
     }
 }
 
-fn on_or_off(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("must be on or off".to_owned()),
-    }
-}
+/// Which options the command line has said.
+struct Settle<'a>(&'a ArgMatches);
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration >= Duration::from_millis(10) && duration <= Duration::from_secs(86_400) => {
-            Ok(duration)
+impl Settle<'_> {
+    fn value<T>(&self, option: &str, place: &mut T, value: Option<T>) {
+        if let Some(value) = value
+            && self.0.value_source(option) != Some(ValueSource::CommandLine)
+        {
+            *place = value;
         }
-        _ => Err("must be between 0.01 and 86400 seconds".to_owned()),
-    }
-}
-
-fn wait_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration <= Duration::from_secs(3600) => Ok(duration),
-        _ => Err("must be between 0 and 3600 seconds".to_owned()),
-    }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..) => Ok(number),
-        _ => Err("must be a number of at least 1".to_owned()),
-    }
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KIB" => 10,
-        "M" | "MIB" => 20,
-        "G" | "GIB" => 30,
-        _ => return Err("the suffixes are K, M and G".to_owned()),
-    };
-    let number: usize = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".to_owned())
-}
-
-fn payload_bytes(text: &str) -> Result<usize, String> {
-    // The length field of a frame has 32 bits, and the names go along.
-    bytes(text).and_then(|bytes| if bytes <= 2 << 30 { Ok(bytes) } else { Err("at most 2G".to_owned()) })
-}
-
-fn mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode @ 0..=0o777) => Ok(mode),
-        _ => Err("must be octal, 0000 to 0777".to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_take_suffixes() {
-        assert_eq!(bytes("64M"), Ok(64 << 20));
-        assert_eq!(bytes("1024"), Ok(1024));
-        assert_eq!(bytes("2KiB"), Ok(2048));
-        for wrong in ["", "0", "M", "-1", "1T", "99999999999999999999", "18014398509481984K"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-        assert!(payload_bytes("3G").is_err());
-    }
-
-    #[test]
-    fn odd_timeouts_and_modes_are_refused() {
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        for wrong in ["0", "-1", "NaN", "inf", "1e30", "x"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(mode("0660"), Ok(0o660));
-        assert!(mode("888").is_err() && mode("7777").is_err());
     }
 
     #[test]
@@ -241,5 +255,49 @@ mod tests {
         let options = Options::try_parse_from(line.split_whitespace()).unwrap();
         assert_eq!(options.bind.len(), 2);
         assert_eq!(options.workers(), 4);
+    }
+
+    /// What the command line and a file say together.
+    fn settled(line: &str, file: &str) -> Options {
+        let matches = Options::command().get_matches_from(line.split_whitespace());
+        let mut options = Options::from_arg_matches(&matches).unwrap();
+        options.settle(Config::parse(file).unwrap(), &matches);
+        options
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let file = "timeout = 7\nqueue-size = 10\nshm = false\nbind = [\"a.sock\", \"b.sock\"]\nverbose = true";
+        let options = settled("buswayd --queue-size 8192 -B c.sock", file);
+        assert_eq!(options.timeout, Duration::from_secs(7));
+        assert_eq!((options.queue_size, options.shm, options.verbose), (8192, false, true));
+        assert_eq!(options.bind, ["c.sock"]);
+    }
+
+    const EXAMPLE: &str = include_str!("buswayd.toml");
+
+    #[test]
+    fn the_example_says_the_defaults() {
+        let mut expected = settled("buswayd", "");
+        expected.max_subscriptions = Some(65_536);
+        assert_eq!(settled("buswayd", EXAMPLE), expected);
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_each_is_correct() {
+        // What is no sentence and stands behind a '#' is an example that has no default.
+        let uncommented: Vec<&str> = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+            .collect();
+        let uncommented = uncommented.join("\n");
+        let options = settled("buswayd", &uncommented);
+        assert!(options.access.is_some() && options.workers.is_some() && options.shm_bytes.is_some());
+        let table: toml::Table = uncommented.parse().unwrap();
+        let command = Options::command();
+        let options = command.get_arguments().filter_map(clap::Arg::get_long);
+        for key in options.filter(|option| !["config", "check", "help", "version"].contains(option)) {
+            assert!(table.contains_key(key), "{key} is missing in the example");
+        }
     }
 }

@@ -1,0 +1,58 @@
+//! SIGHUP: access rules are read again.
+
+use busway::broker::Broker;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::ConfigFile;
+
+/// What to do on SIGHUP. Without a configuration file there is nothing to read again, and the signal does what it does to
+/// any program.
+pub(crate) struct Reloader {
+    watched: Option<(Signal, ConfigFile)>,
+}
+
+impl Reloader {
+    /// From now on the signal is heard.
+    pub(crate) fn new(file: Option<ConfigFile>) -> std::io::Result<Self> {
+        let watched = file.map(|file| Ok::<_, std::io::Error>((signal(SignalKind::hangup())?, file))).transpose()?;
+        Ok(Self { watched })
+    }
+
+    /// Waits for the next SIGHUP.
+    pub(crate) async fn asked(&mut self) {
+        match &mut self.watched {
+            Some((hangup, _)) => _ = hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Puts the rules of the file in force; with an error in it everything stays as it is.
+    pub(crate) async fn reload(&self, broker: &Broker) {
+        let Some((_, file)) = &self.watched else { return };
+        // Outside of systemd there is nobody to tell. The time comes with the state, or systemd ends the service.
+        let mut states = vec![NotifyState::Reloading];
+        states.extend(NotifyState::monotonic_usec_now());
+        let _ = sd_notify::notify(&states);
+        let path = file.path.clone();
+        // Users and groups are looked up, which may take its time.
+        match tokio::task::spawn_blocking(move || ConfigFile::read(&path)).await {
+            Ok(Ok(new)) => put_in_force(broker, file, new),
+            Ok(Err(error)) => tracing::error!("SIGHUP: {error}; the access rules stay as they are"),
+            Err(error) => tracing::error!("SIGHUP: {error}; the access rules stay as they are"),
+        }
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+    }
+}
+
+fn put_in_force(broker: &Broker, file: &ConfigFile, new: ConfigFile) {
+    let path = file.path.display();
+    for key in file.differing_keys(&new) {
+        tracing::warn!("SIGHUP: {path}: {key} differs from what is in force; it takes a restart");
+    }
+    if new.config.access.is_none() {
+        tracing::warn!("SIGHUP: {path}: there are no access rules: everything is allowed");
+    }
+    broker.set_access(new.config.access);
+    tracing::info!("SIGHUP: {path}: the access rules are in force");
+}

@@ -1,0 +1,102 @@
+//! Values of options, as the command line and the configuration file write them.
+
+use std::time::Duration;
+
+/// A switch.
+pub(crate) fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".to_owned()),
+    }
+}
+
+/// Seconds, whole or not.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration >= Duration::from_millis(10) && duration <= Duration::from_secs(86_400) => {
+            Ok(duration)
+        }
+        _ => Err("must be between 0.01 and 86400 seconds".to_owned()),
+    }
+}
+
+/// Seconds of a wait; none at all, too.
+pub(crate) fn wait_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= Duration::from_secs(3600) => Ok(duration),
+        _ => Err("must be between 0 and 3600 seconds".to_owned()),
+    }
+}
+
+/// Worker threads.
+pub(crate) fn workers(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(number @ 1..=1024) => Ok(number),
+        _ => Err("must be a number from 1 to 1024".to_owned()),
+    }
+}
+
+/// A number of things.
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err("must be a number of at least 1".to_owned()),
+    }
+}
+
+/// Bytes, with a suffix or without.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        _ => return Err("the suffixes are K, M and G".to_owned()),
+    };
+    let number: usize = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".to_owned())
+}
+
+/// Bytes of a payload.
+pub(crate) fn payload_bytes(text: &str) -> Result<usize, String> {
+    // The length field of a frame has 32 bits, and the names go along.
+    bytes(text).and_then(|bytes| if bytes <= 2 << 30 { Ok(bytes) } else { Err("at most 2G".to_owned()) })
+}
+
+/// Permissions, octal.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(mode),
+        _ => Err("must be octal, 0000 to 0777".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_suffixes() {
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("1024"), Ok(1024));
+        assert_eq!(bytes("2KiB"), Ok(2048));
+        for wrong in ["", "0", "M", "-1", "1T", "99999999999999999999", "18014398509481984K"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert!(payload_bytes("3G").is_err());
+    }
+
+    #[test]
+    fn odd_timeouts_and_modes_are_refused() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "-1", "NaN", "inf", "1e30", "x"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(mode("0660"), Ok(0o660));
+        assert!(mode("888").is_err() && mode("7777").is_err());
+    }
+}

@@ -13,6 +13,7 @@ mod calling;
 mod connecting;
 mod endings;
 mod listening;
+mod manual;
 mod printing;
 mod publishing;
 mod questions;

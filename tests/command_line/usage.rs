@@ -8,7 +8,10 @@ fn the_help_of_busway_lists_every_command_and_option() {
     for flag in ["--help", "-h"] {
         let help = Busway::new(&[flag]).output();
         let common = ["-c, --connect", "-n, --name", "--timeout", "--json", "-h, --help", "-V, --version"];
-        for word in [&common[..], &["listen", "send", "publish", "rpc", "broker", "BUSWAY_CONNECT"]].concat() {
+        for word in
+            [&common[..], &["listen", "send", "publish", "rpc", "broker", "completions", "man", "BUSWAY_CONNECT"]]
+                .concat()
+        {
             assert!(help.contains(word), "{word} is missing in\n{help}");
         }
     }
@@ -24,6 +27,8 @@ fn the_help_of_each_command_lists_its_options() {
         ("send", &["<TARGET>", "[PAYLOAD]", "--qos", "realtime-processed"]),
         ("publish", &["<TOPIC>", "[PAYLOAD]", "--for", "--qos", "realtime-processed"]),
         ("broker", &["info", "stats", "test", "client.list"]),
+        ("completions", &["<SHELL>", "powershell"]),
+        ("man", &["[DIRECTORY]"]),
         ("rpc", &["listen", "notify", "call0", "call"]),
         ("rpc listen", &["-t, --topics", "--exclude", "--count"]),
         ("rpc notify", &["<TARGET>", "[PAYLOAD]", "--qos"]),
@@ -58,6 +63,8 @@ fn the_help_of_buswayd_lists_every_option() {
         "--force-register",
         "--log-syslog",
         "--verbose",
+        "--completions",
+        "--man",
         "-h, --help",
         "-V, --version",
         "RUST_LOG",

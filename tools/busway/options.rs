@@ -1,8 +1,10 @@
 //! The command line of `busway`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::params::{self, Param};
 
@@ -14,7 +16,7 @@ use crate::params::{self, Param};
 pub(crate) struct Options {
     /// Where the broker listens: a path or HOST:PORT [default: /run/busway/busway.sock, then
     /// $XDG_RUNTIME_DIR/busway.sock, then /tmp/busway-UID/busway.sock]
-    #[arg(short = 'c', long, value_name = "ENDPOINT", env = "BUSWAY_CONNECT", global = true)]
+    #[arg(short = 'c', long, value_name = "ENDPOINT", env = "BUSWAY_CONNECT", global = true, value_hint = ValueHint::FilePath)]
     pub(crate) connect: Option<String>,
 
     /// This client's name [default: cli.HOST.PID]
@@ -47,6 +49,18 @@ pub(crate) enum Command {
     /// Ask the broker
     #[command(subcommand)]
     Broker(Broker),
+    /// Print what teaches a shell to complete this command line
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the man pages of busway and its commands, or write each to a file of its own
+    Man {
+        /// Write them here, as busway.1, busway-listen.1 and so on; the directory is made
+        #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

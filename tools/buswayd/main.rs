@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod logs;
+#[path = "../manual.rs"]
+mod manual;
 mod options;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +26,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    match options.print() {
+        None => {}
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            let _ = writeln!(io::stderr(), "buswayd: cannot write the output: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use busway::broker::{Broker, Builder};
 use busway::{Endpoint, ShmTrust};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+
+use crate::manual;
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
 ///
@@ -92,9 +95,29 @@ pub(crate) struct Options {
     /// Log every step
     #[arg(long)]
     pub(crate) verbose: bool,
+
+    /// Print what teaches a shell to complete this command line, and end
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+
+    /// Print the man page, and end
+    #[arg(long, exclusive = true)]
+    man: bool,
 }
 
 impl Options {
+    /// Prints what was asked for in place of a broker.
+    pub(crate) fn print(&self) -> Option<std::io::Result<()>> {
+        let text = match self.completions {
+            Some(shell) => Ok(manual::completions(Self::command(), shell)),
+            None if self.man => {
+                manual::pages(Self::command(), "8").map(|pages| pages.into_iter().flat_map(|page| page.text).collect())
+            }
+            None => return None,
+        };
+        Some(text.and_then(|text: Vec<u8>| manual::print(&text)))
+    }
+
     pub(crate) fn workers(&self) -> usize {
         // The other half is for the clients: on few processors a second worker mostly costs wake-ups.
         let half = || (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4);
@@ -184,8 +207,6 @@ fn mode(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ mod support;
 
 mod program;
 
+mod benchmark;
 mod calling;
 mod connecting;
 mod endings;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::program::Busway;
 use crate::support::{Flavor, Outcome, TemporaryDirectory};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "",
     "listen",
     "send",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 16] = [
     "broker stats",
     "broker test",
     "broker client.list",
+    "benchmark",
     "completions",
     "man",
 ];
@@ -115,7 +116,7 @@ fn the_daemon_prints_and_starts_nothing_else() {
 fn every_shell_gets_completions_of_both_programs() {
     for shell in SHELLS {
         let script = Busway::new(&["completions", shell]).output();
-        for word in ["listen", "client.list", "connect"] {
+        for word in ["listen", "client.list", "benchmark", "connect", "payload-size"] {
             assert!(script.contains(word), "{word} is missing for {shell}");
         }
         let script = buswayd(&["--completions", shell]);
@@ -155,8 +156,8 @@ fn bash_completes_commands_and_options() {
     };
     let script = Busway::new(&["completions", "bash"]).output();
     // A system without bash has nothing to complete in.
-    let Some(commands) = completed(&script, &["busway", "lis"]) else { return };
-    assert_eq!(commands, "listen");
+    let Some(commands) = completed(&script, &["busway", "bench"]) else { return };
+    assert_eq!(commands, "benchmark");
     assert_eq!(completed(&script, &["busway", "rpc", "call"]).as_deref(), Some("call0 call"));
     assert_eq!(completed(&script, &["busway", "send", "--qo"]).as_deref(), Some("--qos"));
     assert_eq!(completed(&script, &["busway", "send", "--qos", "proc"]).as_deref(), Some("processed"));

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod benchmark;
 mod broker;
 mod connection;
 mod failure;
@@ -55,8 +56,12 @@ fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
 
 /// What talks to a broker.
 fn connected(options: &Options, command: &Command, output: &mut Output) -> Result<(), Failure> {
+    let threads = match command {
+        Command::Benchmark(command) => command.threads.into(),
+        _ => 1,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
@@ -67,6 +72,7 @@ fn connected(options: &Options, command: &Command, output: &mut Output) -> Resul
             Command::Publish(command) => send::publish(options, command, output).await,
             Command::Rpc(command) => rpc::run(options, command, output).await,
             Command::Broker(command) => broker::run(options, *command, output).await,
+            Command::Benchmark(command) => benchmark::run(options, command, output).await,
             Command::Completions { .. } | Command::Man { .. } => Ok(()),
         }
     });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::benchmark::Benchmark;
 use crate::params::{self, Param};
 
 /// Talk to a BUS/RT broker: Busway's buswayd or any other.
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     /// Ask the broker
     #[command(subcommand)]
     Broker(Broker),
+    Benchmark(Benchmark),
     /// Print what teaches a shell to complete this command line
     Completions {
         /// The shell
@@ -187,7 +189,7 @@ impl From<Qos> for busway::QoS {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(86_400) => Ok(duration),

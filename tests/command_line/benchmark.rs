@@ -33,7 +33,7 @@ promises! {
     }
 }
 
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 11] = [
     "rpc.call",
     "rpc.call+handle",
     "rpc.call0",
@@ -43,7 +43,8 @@ const ROWS: [&str; 10] = [
     "send+recv.qos.processed",
     "publish+recv.qos.no",
     "publish+recv.qos.processed",
-    "round.trip",
+    "round.trip.qos.no",
+    "round.trip.qos.realtime",
 ];
 /// Those in which nothing arrives.
 const TO_NOBODY: [&str; 3] = ["rpc.call0", "send.qos.no", "send.qos.processed"];
@@ -98,7 +99,7 @@ fn every_frame_that_was_sent_is_received(setup: &Setup) {
 
 fn the_table_has_a_line_for_each_row(setup: &Setup) {
     let broker = setup.start();
-    let arguments = ["-w", "2", "-i", "1200", "--row", "round.trip", "--row", "send+recv.qos.no"];
+    let arguments = ["-w", "2", "-i", "1200", "--row", "round.trip.qos.realtime", "--row", "send+recv.qos.no"];
     let table = benchmark(setup, &broker, &arguments).output();
     let lines: Vec<&str> = table.lines().collect();
     let [heading, titles, round_trip, received] = lines[..] else { panic!("{table}") };
@@ -106,7 +107,7 @@ fn the_table_has_a_line_for_each_row(setup: &Setup) {
     for title in ["row", "sent", "received", "lost", "seconds", "per second", "MB/s", "p50 us", "p99 us", "p99.9 us"] {
         assert!(titles.contains(title), "{title} is missing in\n{table}");
     }
-    for (line, name) in [(round_trip, "round.trip"), (received, "send+recv.qos.no")] {
+    for (line, name) in [(round_trip, "round.trip.qos.realtime"), (received, "send+recv.qos.no")] {
         let cells: Vec<&str> = line.split_whitespace().collect();
         assert_eq!((cells[0], &cells[2..5]), (name, &["1,200", "1,200", "0"][..]), "{table}");
     }
@@ -159,7 +160,8 @@ fn start(setup: &Setup, broker: &BrokerProcess, arguments: &[&str], (row, frames
 }
 
 fn a_broker_that_is_killed_amid_is_a_lost_connection(setup: &Setup) {
-    for row in ["rpc.call", "send.qos.no", "send+recv.qos.no", "publish+recv.qos.processed", "round.trip"] {
+    for row in ["rpc.call", "send.qos.no", "send+recv.qos.no", "publish+recv.qos.processed", "round.trip.qos.realtime"]
+    {
         let mut broker = setup.start();
         let running = start(setup, &broker, &["--seconds", "60", "--row", row], (0, 50));
         broker.signal(Signal::KILL);
@@ -212,7 +214,8 @@ fn a_broker_that_stands_still_is_given_up(setup: &Setup) {
 
 fn several_run_at_once(setup: &Setup) {
     let broker = setup.start();
-    let arguments = ["--json", "--iterations", "1000", "--row", "publish+recv.qos.no", "--row", "round.trip"];
+    let arguments =
+        ["--json", "--iterations", "1000", "--row", "publish+recv.qos.no", "--row", "round.trip.qos.realtime"];
     let running: Vec<Running> = (0..2).map(|_| benchmark(setup, &broker, &arguments).start()).collect();
     for running in running {
         let finished = running.finish();
@@ -231,7 +234,7 @@ fn the_lane_is_used_unless_it_is_declined(setup: &Setup) {
         }
     }
     let broker = setup.start_with(&["--shm", "off"]);
-    let rows = measure(setup, &broker, &["--iterations", "10", "--row", "round.trip"]);
+    let rows = measure(setup, &broker, &["--iterations", "10", "--row", "round.trip.qos.realtime"]);
     assert_eq!(rows[0]["transport"], "unix", "{rows:?}");
     let finished = benchmark(setup, &broker, &["--iterations", "10", "--transport", "lane"]).run();
     finished.expect_failure(1, &["no lane", "switched off at the broker"]);

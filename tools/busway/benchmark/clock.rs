@@ -25,7 +25,7 @@ impl Amount {
     /// What goes before it and is not counted: it fills caches, and brings the memory of lanes.
     pub(crate) fn warm_up(self) -> Self {
         match self {
-            Self::Time(time) => Self::Time((time / 10).min(Duration::from_millis(500))),
+            Self::Time(time) => Self::Time((time / 4).min(Duration::from_millis(500))),
             Self::Iterations(count) => Self::Iterations((count / 10).min(10_000)),
         }
     }

@@ -13,6 +13,7 @@ use crate::options::seconds;
 /// All clients are in this process. Payloads are bytes that the program has already: sockets send them from where they
 /// lie, the shared-memory lane copies them once. Every payload of 8 bytes or more carries a number. A frame counts as
 /// received when it has arrived, is as long as it was and comes in its place. A row ends when the last frame has arrived.
+/// Before it begins, a quarter of its time (at most half a second) or a tenth of its operations go uncounted.
 ///
 /// No client is sent more than --window frames and 16 MiB (or one frame, if that is longer) that it has not read, so that
 /// a broker with the usual queues cuts nobody. Latencies are those of rows in which a worker waits for each answer.

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use busway::Client;
 use busway::client::SendError;
+use busway::{Client, QoS};
 
 use super::numbered::{self, Arrival, Expected, Numbered};
 use super::place::Place;
@@ -26,7 +26,8 @@ impl Pair {
     }
 
     pub(crate) async fn run(&self, place: &Place, work: &mut Work) -> Result<(), Failure> {
-        let far = tokio::spawn(echo(self.far.clone(), self.near.name().to_owned(), place.payload_size()));
+        let sender = self.near.name().to_owned();
+        let far = tokio::spawn(echo(self.far.clone(), sender, place.payload_size(), place.row.qos()));
         let there_and_back = self.there_and_back(place, work).await;
         if there_and_back.is_err() {
             far.abort();
@@ -64,7 +65,7 @@ impl Pair {
 }
 
 /// Sends everything back, until the end.
-async fn echo(client: Client, sender: String, size: usize) -> Result<(), SendError> {
+async fn echo(client: Client, sender: String, size: usize, qos: QoS) -> Result<(), SendError> {
     while let Some(frame) = client.recv().await {
         if frame.sender() != sender {
             continue;
@@ -72,7 +73,7 @@ async fn echo(client: Client, sender: String, size: usize) -> Result<(), SendErr
         if frame.payload().as_slice() == numbered::end(size) {
             return Ok(());
         }
-        client.send(&sender, frame.payload()).qos(busway::QoS::Realtime).await?;
+        client.send(&sender, frame.payload()).qos(qos).await?;
     }
     Err(SendError::Disconnected)
 }

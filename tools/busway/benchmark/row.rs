@@ -33,9 +33,12 @@ pub(crate) enum Row {
     /// Publications to --receivers subscribers, real-time and confirmed one by one
     #[value(name = "publish+recv.qos.processed")]
     PublishProcessed,
-    /// Real-time messages to another client, which sends each back before the next is sent
-    #[value(name = "round.trip")]
+    /// Messages to another client, which sends each back before the next is sent
+    #[value(name = "round.trip.qos.no")]
     RoundTrip,
+    /// The same, real-time
+    #[value(name = "round.trip.qos.realtime")]
+    RoundTripRealtime,
 }
 
 impl Row {
@@ -47,8 +50,8 @@ impl Row {
     /// With which QoS it sends.
     pub(crate) fn qos(self) -> QoS {
         match self {
-            Self::Send | Self::Receive | Self::Publish => QoS::No,
-            Self::RoundTrip => QoS::Realtime,
+            Self::Send | Self::Receive | Self::Publish | Self::RoundTrip => QoS::No,
+            Self::RoundTripRealtime => QoS::Realtime,
             _ => QoS::RealtimeProcessed,
         }
     }

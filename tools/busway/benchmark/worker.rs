@@ -24,7 +24,7 @@ impl Worker {
         Ok(match place.row {
             Row::Call | Row::CallHandle | Row::Call0 => Self::Caller(Caller::connect(place).await?),
             Row::Send | Row::SendProcessed => Self::Sender(Sender::connect(place).await?),
-            Row::RoundTrip => Self::Pair(Pair::connect(place).await?),
+            Row::RoundTrip | Row::RoundTripRealtime => Self::Pair(Pair::connect(place).await?),
             _ => Self::Group(Group::connect(place).await?),
         })
     }

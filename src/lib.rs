@@ -65,3 +65,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The code in the guide for those who come from BUS/RT compiles.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../docs/moving-from-busrt.md")]
+struct MovingFromBusrt;

@@ -9,10 +9,12 @@ mod support;
 
 mod program;
 
+mod benchmark;
 mod calling;
 mod connecting;
 mod endings;
 mod listening;
+mod manual;
 mod printing;
 mod publishing;
 mod questions;

@@ -8,7 +8,12 @@ fn the_help_of_busway_lists_every_command_and_option() {
     for flag in ["--help", "-h"] {
         let help = Busway::new(&[flag]).output();
         let common = ["-c, --connect", "-n, --name", "--timeout", "--json", "-h, --help", "-V, --version"];
-        for word in [&common[..], &["listen", "send", "publish", "rpc", "broker", "BUSWAY_CONNECT"]].concat() {
+        for word in [
+            &common[..],
+            &["listen", "send", "publish", "rpc", "broker", "benchmark", "completions", "man", "BUSWAY_CONNECT"],
+        ]
+        .concat()
+        {
             assert!(help.contains(word), "{word} is missing in\n{help}");
         }
     }
@@ -24,6 +29,23 @@ fn the_help_of_each_command_lists_its_options() {
         ("send", &["<TARGET>", "[PAYLOAD]", "--qos", "realtime-processed"]),
         ("publish", &["<TOPIC>", "[PAYLOAD]", "--for", "--qos", "realtime-processed"]),
         ("broker", &["info", "stats", "test", "client.list"]),
+        (
+            "benchmark",
+            &[
+                "-w, --workers",
+                "--payload-size",
+                "-i, --iterations",
+                "-s, --seconds",
+                "--row",
+                "--receivers",
+                "--window",
+                "--threads",
+                "--transport",
+                "send+recv.qos.processed",
+            ],
+        ),
+        ("completions", &["<SHELL>", "powershell"]),
+        ("man", &["[DIRECTORY]"]),
         ("rpc", &["listen", "notify", "call0", "call"]),
         ("rpc listen", &["-t, --topics", "--exclude", "--count"]),
         ("rpc notify", &["<TARGET>", "[PAYLOAD]", "--qos"]),
@@ -58,6 +80,8 @@ fn the_help_of_buswayd_lists_every_option() {
         "--force-register",
         "--log-syslog",
         "--verbose",
+        "--completions",
+        "--man",
         "-h, --help",
         "-V, --version",
         "RUST_LOG",
@@ -90,6 +114,22 @@ fn a_bad_value_is_told_with_its_option() {
         let option = format!("--count={count}");
         expect_wrong_usage(&["listen", &option], "--count");
     }
+    for (option, values) in [
+        ("--workers", &["0", "257", "-1", "some"][..]),
+        ("--payload-size", &["-1", "257M", "1G", "some", ""]),
+        ("--iterations", &["0", "-1", "1.5"]),
+        ("--seconds", &["0", "-1", "NaN"]),
+        ("--receivers", &["0", "257"]),
+        ("--window", &["0", "-1"]),
+        ("--threads", &["0", "257"]),
+        ("--row", &["send", ""]),
+        ("--transport", &["tcp", ""]),
+    ] {
+        for value in values {
+            expect_wrong_usage(&["benchmark", &format!("{option}={value}")], option);
+        }
+    }
+    expect_wrong_usage(&["benchmark", "-i", "10", "-s", "1"], "--seconds");
     for command in ["send", "publish"] {
         expect_wrong_usage(&[command, "there", "payload", "--qos", "best"], "--qos");
     }

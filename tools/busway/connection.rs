@@ -1,6 +1,8 @@
 //! Finding and reaching the broker.
 
-use busway::client::ConnectError;
+use std::time::Duration;
+
+use busway::client::{Builder, ConnectError};
 use busway::{Client, Endpoint};
 
 use crate::failure::Failure;
@@ -8,10 +10,19 @@ use crate::options::Options;
 
 /// Connects to the endpoint that was given, or to the first default socket at which a broker answers.
 pub(crate) async fn connect(options: &Options) -> Result<Client, Failure> {
-    let name = options.name.clone().unwrap_or_else(default_name);
-    let attempt = |endpoint: Endpoint| Client::builder(endpoint, &name).timeout(options.timeout).connect();
+    connect_as(options.connect.as_deref(), &name(options), options.timeout, |builder| builder).await
+}
+
+/// As [`connect`], under another name and with other options of the connection.
+pub(crate) async fn connect_as(
+    endpoint: Option<&str>,
+    name: &str,
+    timeout: Duration,
+    adjust: impl Fn(Builder) -> Builder,
+) -> Result<Client, Failure> {
+    let attempt = |endpoint: Endpoint| adjust(Client::builder(endpoint, name).timeout(timeout)).connect();
     // A variable of the environment that is set to nothing says nothing.
-    if let Some(endpoint) = options.connect.as_deref().filter(|endpoint| !endpoint.is_empty()) {
+    if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
         return Ok(attempt(endpoint.into()).await?);
     }
     let mut tried = Vec::new();
@@ -26,6 +37,11 @@ pub(crate) async fn connect(options: &Options) -> Result<Client, Failure> {
         "no broker at the default sockets:\n{}\nstart one with `buswayd`, or say with -c or $BUSWAY_CONNECT where it is",
         tried.join("\n")
     )))
+}
+
+/// The name that was asked for, or one that says whose client this is.
+pub(crate) fn name(options: &Options) -> String {
+    options.name.clone().unwrap_or_else(default_name)
 }
 
 fn default_name() -> String {

@@ -2,10 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod benchmark;
 mod broker;
 mod connection;
 mod failure;
 mod listen;
+mod man;
+#[path = "../manual.rs"]
+mod manual;
 mod options;
 mod output;
 mod params;
@@ -43,18 +47,38 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
+    match &options.command {
+        Command::Completions { shell } => man::completions(*shell),
+        Command::Man { directory } => man::pages(directory.as_deref()),
+        command => connected(options, command, output),
+    }
+}
+
+/// What talks to a broker.
+fn connected(options: &Options, command: &Command, output: &mut Output) -> Result<(), Failure> {
+    let threads = match command {
+        Command::Benchmark(command) => command.threads.into(),
+        _ => 1,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
-        match &options.command {
+    let ended = runtime.block_on(async {
+        match command {
             Command::Listen(command) => listen::run(options, command, output).await,
             Command::Send(command) => send::send(options, command, output).await,
             Command::Publish(command) => send::publish(options, command, output).await,
             Command::Rpc(command) => rpc::run(options, command, output).await,
             Command::Broker(command) => broker::run(options, *command, output).await,
+            Command::Benchmark(command) => benchmark::run(options, command, output).await,
+            Command::Completions { .. } | Command::Man { .. } => Ok(()),
         }
-    })
+    });
+    if ended.is_err() {
+        // What still waits to be sent concerns nobody any more.
+        runtime.shutdown_background();
+    }
+    ended
 }

@@ -1,10 +1,13 @@
 //! The command line of `busway`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use busway::SlowPolicy;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
+use crate::benchmark::Benchmark;
 use crate::params::{self, Param};
 
 /// Talk to a BUS/RT broker: Busway's buswayd or any other.
@@ -15,7 +18,7 @@ use crate::params::{self, Param};
 pub(crate) struct Options {
     /// Where the broker listens: a path or HOST:PORT [default: /run/busway/busway.sock, then
     /// $XDG_RUNTIME_DIR/busway.sock, then /tmp/busway-UID/busway.sock]
-    #[arg(short = 'c', long, value_name = "ENDPOINT", env = "BUSWAY_CONNECT", global = true)]
+    #[arg(short = 'c', long, value_name = "ENDPOINT", env = "BUSWAY_CONNECT", global = true, value_hint = ValueHint::FilePath)]
     pub(crate) connect: Option<String>,
 
     /// This client's name [default: cli.HOST.PID]
@@ -48,6 +51,19 @@ pub(crate) enum Command {
     /// Ask the broker
     #[command(subcommand)]
     Broker(Broker),
+    Benchmark(Benchmark),
+    /// Print what teaches a shell to complete this command line
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the man pages of busway and its commands, or write each to a file of its own
+    Man {
+        /// Write them here, as busway.1, busway-listen.1 and so on; the directory is made
+        #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -179,7 +195,7 @@ impl From<Qos> for busway::QoS {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(86_400) => Ok(duration),

@@ -6,10 +6,13 @@ mod config;
 #[cfg(test)]
 mod config_check;
 mod logs;
+#[path = "../manual.rs"]
+mod manual;
 mod options;
 mod reload;
 mod values;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +32,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let (options, file) = Options::read();
+    match options.print() {
+        None => {}
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            let _ = writeln!(io::stderr(), "buswayd: cannot write the output: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     if let Some(file) = file.as_ref().filter(|_| options.check) {
         #[allow(clippy::print_stdout, reason = "the answer that was asked for")]
         {

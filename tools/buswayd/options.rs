@@ -8,8 +8,10 @@ use busway::{Endpoint, ShmTrust, SlowPolicy};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap_complete::Shell;
 
 use crate::config::{Config, ConfigFile, NamedPolicy};
+use crate::manual;
 use crate::values::{bytes, mode, on_or_off, payload_bytes, positive, seconds, wait_seconds, workers};
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
@@ -120,6 +122,14 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) verbose: bool,
 
+    /// Print what teaches a shell to complete this command line, and end
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+
+    /// Print the man page, and end
+    #[arg(long, exclusive = true)]
+    man: bool,
+
     /// Of the configuration file alone.
     #[arg(skip)]
     max_subscriptions: Option<usize>,
@@ -176,6 +186,18 @@ impl Options {
         self.max_subscriptions = config.max_subscriptions;
         self.slow_receivers_by_name = config.slow_receivers_by_name.unwrap_or_default();
         self.access = config.access;
+    }
+
+    /// Prints what was asked for in place of a broker.
+    pub(crate) fn print(&self) -> Option<std::io::Result<()>> {
+        let text = match self.completions {
+            Some(shell) => Ok(manual::completions(Self::command(), shell)),
+            None if self.man => {
+                manual::pages(Self::command(), "8").map(|pages| pages.into_iter().flat_map(|page| page.text).collect())
+            }
+            None => return None,
+        };
+        Some(text.and_then(|text: Vec<u8>| manual::print(&text)))
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -296,7 +318,9 @@ mod tests {
         let table: toml::Table = uncommented.parse().unwrap();
         let command = Options::command();
         let options = command.get_arguments().filter_map(clap::Arg::get_long);
-        for key in options.filter(|option| !["config", "check", "help", "version"].contains(option)) {
+        for key in
+            options.filter(|option| !["config", "check", "completions", "man", "help", "version"].contains(option))
+        {
             assert!(table.contains_key(key), "{key} is missing in the example");
         }
     }

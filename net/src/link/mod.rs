@@ -5,6 +5,8 @@
 //! written and writes it with as few system calls as possible.
 
 mod batch;
+mod bind_error;
+mod claim;
 mod endpoint;
 mod listener;
 mod outbox;
@@ -12,8 +14,9 @@ mod reader;
 mod socket;
 
 pub use batch::{Batch, Body, BodyObject};
+pub use bind_error::BindError;
 pub use endpoint::Endpoint;
-pub use listener::{BindError, Listener};
+pub use listener::Listener;
 pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
 pub use reader::FrameReader;
 pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket, Watch, has_ended};

@@ -204,12 +204,8 @@ mod tests {
         let Ok(Some(Command::Call { params, .. })) = parsed("a :m x=1  y=true\tz=a=b x=2.5 w=") else {
             panic!("it is a call");
         };
-        let expected = [
-            ("w", Value::Text("")),
-            ("x", Value::Float(2.5)),
-            ("y", Value::Truth(true)),
-            ("z", Value::Text("a=b")),
-        ];
+        let expected =
+            [("w", Value::Text("")), ("x", Value::Float(2.5)), ("y", Value::Truth(true)), ("z", Value::Text("a=b"))];
         assert_eq!(params, BTreeMap::from(expected));
         assert_eq!(parsed("a :m x=1 y"), Err(LineFault::NotAPair("y".into())));
         assert_eq!(parsed("a :"), Err(LineFault::NoMethod("a".into())));

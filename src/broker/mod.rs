@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 mod connection;
 pub(crate) mod control;
+mod fifo;
 mod keeper;
 #[cfg(feature = "shm")]
 mod lane_connection;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_net::Pool;
-use busway_net::link::{Endpoint, Listener, OutboxLimits};
+use busway_net::link::{Endpoint, Fifo, Listener, OutboxLimits};
 use busway_net::wire::{Limits, NameFault, ResultCode};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -91,6 +92,7 @@ impl Broker {
         for endpoint in &options.endpoints {
             listeners.push(Listener::bind(endpoint, options.socket_mode)?);
         }
+        let fifos = options.fifos.iter().map(|path| Fifo::open(path)).collect::<Result<Vec<_>, _>>()?;
         let router = Arc::new(Router::new(options.limits, options.registry, Pool::default()));
         let OutboxLimits { frames, .. } = options.outbox;
         let shared = Arc::new(Shared {
@@ -107,6 +109,9 @@ impl Broker {
         tasks.push(tokio::spawn(Arc::clone(&shared.lane_host).reap()));
         for listener in listeners {
             tasks.push(tokio::spawn(accept(Arc::clone(&shared), listener)));
+        }
+        for fifo in fifos {
+            tasks.push(tokio::spawn(fifo::serve(Arc::clone(&shared.router), fifo)));
         }
         Ok(Self { shared, endpoints, trust: options.lane.trust, tasks: Mutex::new(tasks) })
     }

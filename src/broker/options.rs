@@ -16,6 +16,7 @@ use crate::lane::{BrokerOptions, ShmTrust};
 #[must_use = "nothing happens before `start`"]
 pub struct Builder {
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) fifos: Vec<PathBuf>,
     pub(super) socket_mode: u32,
     pub(super) timeout: Duration,
     pub(super) outbox: OutboxLimits,
@@ -28,6 +29,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
+            fifos: Vec::new(),
             socket_mode: 0o660,
             timeout: Duration::from_secs(5),
             outbox: OutboxLimits::default(),
@@ -52,6 +54,16 @@ impl Builder {
     /// Listens on an endpoint.
     pub fn endpoint(mut self, endpoint: impl Into<Endpoint>) -> Self {
         self.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// Sends what shell scripts write to a FIFO, one command a line, in the name of `.broker`: `TARGET TEXT`,
+    /// `=TOPIC TEXT`, `TARGET .NOTIFICATION` or `TARGET :METHOD KEY=VALUE...`.
+    ///
+    /// A FIFO that is made has mode 0620 and is removed at the end; one that is there is used as it is. Whoever may write
+    /// to it may send to everybody.
+    pub fn fifo(mut self, path: impl Into<PathBuf>) -> Self {
+        self.fifos.push(path.into());
         self
     }
 

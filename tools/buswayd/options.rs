@@ -15,7 +15,10 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
-    /// Where to listen: a path (starts with / or ends in .sock, .socket or .ipc) or HOST:PORT; repeatable
+    /// Where to listen: a path (starts with / or ends in .sock, .socket or .ipc), HOST:PORT, or fifo:PATH; repeatable.
+    ///
+    /// A FIFO takes commands from shell scripts, one a line: TARGET TEXT, =TOPIC TEXT, TARGET .NOTIFICATION or
+    /// TARGET :METHOD KEY=VALUE...
     #[arg(short = 'B', long = "bind", value_name = "ENDPOINT")]
     bind: Vec<String>,
 
@@ -119,9 +122,10 @@ impl Options {
         }
         for endpoint in &self.bind {
             if let Some(path) = endpoint.strip_prefix("fifo:") {
-                return Err(format!("fifo:{path}: this version has no FIFO channel; leave this endpoint out").into());
+                builder = builder.fifo(path);
+            } else {
+                builder = builder.endpoint(endpoint.as_str());
             }
-            builder = builder.endpoint(endpoint.as_str());
         }
         if self.bind.is_empty() {
             let path = busway::default_socket()

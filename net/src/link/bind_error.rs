@@ -13,6 +13,20 @@ pub enum BindError {
     /// Something that is not a socket is in the way.
     #[error("{}: exists and is not a socket; it was left as it is, choose another path", .0.display())]
     NotASocket(PathBuf),
+    /// Something that is not a FIFO is in the way.
+    #[error("{}: exists and is not a FIFO; it was left as it is, choose another path", .0.display())]
+    NotAFifo(PathBuf),
+    /// Two readers of one FIFO would get half of the lines each.
+    #[error("{}: another program reads this FIFO; stop it or choose another path", .0.display())]
+    BeingRead(PathBuf),
+    /// A FIFO whose owner is neither this process's user nor root.
+    #[error("{}: this FIFO belongs to another user (uid {uid}); remove it or choose another path", .path.display())]
+    ForeignFifo {
+        /// Where.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
     /// The address is taken.
     #[error("{0}: the address is taken by another program; stop it or choose another port")]
     AddressTaken(String),

@@ -19,6 +19,7 @@ pub(crate) mod touched;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway_net::Pool;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) outbox_limits: OutboxLimits,
     /// Frames of one client after which its own outbox is looked at.
     pub(crate) look_interval: usize,
+    /// How often the keeper has looked after all clients.
+    pub(crate) looks: AtomicU64,
     /// Where lanes begin.
     #[cfg(feature = "shm")]
     pub(crate) lane_host: Arc<LaneHost>,
@@ -92,6 +95,9 @@ impl Broker {
         for endpoint in &options.endpoints {
             listeners.push(Listener::bind(endpoint, options.socket_mode)?);
         }
+        for socket in &options.inherited {
+            listeners.push(socket.adopt()?);
+        }
         let fifos = options.fifos.iter().map(|path| Fifo::open(path)).collect::<Result<Vec<_>, _>>()?;
         let router = Arc::new(Router::new(options.limits, options.registry, Pool::default()));
         let OutboxLimits { frames, .. } = options.outbox;
@@ -100,6 +106,7 @@ impl Broker {
             timeout: options.timeout,
             outbox_limits: options.outbox,
             look_interval: (frames / 8).clamp(1, 64),
+            looks: AtomicU64::new(0),
             #[cfg(feature = "shm")]
             lane_host: LaneHost::new(options.lane),
         });
@@ -140,6 +147,12 @@ impl Broker {
     /// The registered primary clients, by name; `.broker` is one of them.
     pub fn clients(&self) -> ClientList {
         control::clients(&self.shared.router, |_| true)
+    }
+
+    /// How often the broker has looked after its clients (pings, deadlines): it goes up eight times per timeout for as
+    /// long as the broker works. For watchdogs.
+    pub fn looks(&self) -> u64 {
+        self.shared.looks.load(Ordering::Relaxed)
     }
 
     /// The limits in force.

@@ -1,9 +1,12 @@
 //! Options of a broker.
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use busway_net::link::{BindError, Endpoint, OutboxLimits};
+use busway_net::link::{BindError, Endpoint, Listener, OutboxLimits};
 use busway_net::wire::Limits;
 
 use super::Broker;
@@ -17,6 +20,7 @@ use crate::lane::{BrokerOptions, ShmTrust};
 pub struct Builder {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) fifos: Vec<PathBuf>,
+    pub(super) inherited: Vec<Inherited>,
     pub(super) socket_mode: u32,
     pub(super) timeout: Duration,
     pub(super) outbox: OutboxLimits,
@@ -25,11 +29,29 @@ pub struct Builder {
     pub(super) lane: BrokerOptions,
 }
 
+/// A socket that somebody else has bound.
+#[derive(Clone, Debug)]
+pub(super) enum Inherited {
+    Unix(Arc<UnixListener>),
+    Tcp(Arc<TcpListener>),
+}
+
+impl Inherited {
+    pub(super) fn adopt(&self) -> Result<Listener, BindError> {
+        let system = |source| BindError::System { at: "a socket that was passed".into(), source };
+        match self {
+            Self::Unix(listener) => Listener::adopt_unix(listener.try_clone().map_err(system)?),
+            Self::Tcp(listener) => Listener::adopt_tcp(listener.try_clone().map_err(system)?),
+        }
+    }
+}
+
 impl Default for Builder {
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
             fifos: Vec::new(),
+            inherited: Vec::new(),
             socket_mode: 0o660,
             timeout: Duration::from_secs(5),
             outbox: OutboxLimits::default(),
@@ -54,6 +76,18 @@ impl Builder {
     /// Listens on an endpoint.
     pub fn endpoint(mut self, endpoint: impl Into<Endpoint>) -> Self {
         self.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// Listens on a UNIX socket that is bound already; its path stays at the end.
+    pub fn unix_listener(mut self, listener: UnixListener) -> Self {
+        self.inherited.push(Inherited::Unix(Arc::new(listener)));
+        self
+    }
+
+    /// Listens on a TCP socket that is bound already.
+    pub fn tcp_listener(mut self, listener: TcpListener) -> Self {
+        self.inherited.push(Inherited::Tcp(Arc::new(listener)));
         self
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Endpoint;
+
 /// Why a broker cannot listen somewhere.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +29,9 @@ pub enum BindError {
         /// Whose it is.
         uid: u32,
     },
+    /// A socket that was taken over.
+    #[error("{0}: the socket that was passed does not listen for connections; pass a listening stream socket")]
+    NotListening(Endpoint),
     /// The address is taken.
     #[error("{0}: the address is taken by another program; stop it or choose another port")]
     AddressTaken(String),

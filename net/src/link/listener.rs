@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -36,6 +36,15 @@ enum Kind {
     Tcp(TcpListener),
 }
 
+impl AsFd for Kind {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener) => listener.as_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
 impl Listener {
     /// Binds. `mode` is the mode of a UNIX socket's file.
     ///
@@ -66,12 +75,50 @@ impl Listener {
                 (Kind::Tcp(listener), None)
             }
         };
-        let descriptor = match &kind {
-            Kind::Unix(listener) => listener.as_fd(),
-            Kind::Tcp(listener) => listener.as_fd(),
-        };
-        let watch = descriptor.try_clone_to_owned().and_then(|duplicate| watch(duplicate, Interest::READABLE));
-        Ok(Self { _claim: claim, watch: watch.map_err(system)?, kind, endpoint: endpoint.clone() })
+        Self::new(kind, claim, endpoint.clone()).map_err(system)
+    }
+
+    /// Takes over a UNIX socket that somebody else has bound. Its path is somebody else's too, and stays.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn adopt_unix(listener: UnixListener) -> Result<Self, BindError> {
+        let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+        let endpoint = Endpoint::Unix(path.unwrap_or_else(|| "(without a path)".into()));
+        let listener = OwnedFd::from(listener);
+        refuse_descriptors(&listener);
+        Self::adopt(Kind::Unix(listener.into()), endpoint)
+    }
+
+    /// Takes over a TCP socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn adopt_tcp(listener: TcpListener) -> Result<Self, BindError> {
+        let address = listener.local_addr().map_or_else(|_| "(without an address)".into(), |at| at.to_string());
+        Self::adopt(Kind::Tcp(listener), Endpoint::Tcp(address))
+    }
+
+    fn adopt(kind: Kind, endpoint: Endpoint) -> Result<Self, BindError> {
+        let system = |source| BindError::System { at: endpoint.to_string(), source };
+        let descriptor = kind.as_fd();
+        let listens = rustix::net::sockopt::socket_acceptconn(descriptor).map_err(|error| system(error.into()))?;
+        if !listens || rustix::net::sockopt::socket_type(descriptor) != Ok(SocketType::STREAM) {
+            return Err(BindError::NotListening(endpoint));
+        }
+        rustix::io::ioctl_fionbio(descriptor, true).map_err(|error| system(error.into()))?;
+        Self::new(kind, None, endpoint.clone()).map_err(system)
+    }
+
+    fn new(kind: Kind, claim: Option<Claim>, endpoint: Endpoint) -> io::Result<Self> {
+        let watch = watch(kind.as_fd().try_clone_to_owned()?, Interest::READABLE)?;
+        Ok(Self { _claim: claim, watch, kind, endpoint })
     }
 
     /// Where it listens; a TCP port of 0 has become a real one.

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod background;
 mod logs;
 mod options;
+mod pid_file;
+mod service_manager;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use options::Options;
+use pid_file::PidFile;
+use service_manager::Inherited;
 
 #[cfg(not(feature = "std-alloc"))]
 #[global_allocator]
@@ -23,22 +27,21 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = if options.daemonize && !options.detached { background::launch() } else { run(options) };
+    done.unwrap_or_else(|error| {
+        logs::fail(&error);
+        ExitCode::FAILURE
+    })
 }
 
 type Failure = Box<dyn std::error::Error>;
 
-fn run(options: Options) -> Result<(), Failure> {
-    logs::start(&options)?;
-    if options.daemonize {
-        nix::unistd::daemon(true, false).map_err(|error| format!("cannot become a daemon: {error}"))?;
+fn run(options: Options) -> Result<ExitCode, Failure> {
+    let sockets = service_manager::sockets()?;
+    if options.detached {
+        background::leave_session()?;
     }
+    logs::start(&options)?;
     raise_descriptor_limit();
     let runtime = match options.workers() {
         // One thread needs nobody to share its work with.
@@ -52,14 +55,15 @@ fn run(options: Options) -> Result<(), Failure> {
     .enable_all()
     .build()
     .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    runtime.block_on(serve(options))
+    runtime.block_on(serve(options, sockets))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(options: Options) -> Result<(), Failure> {
+async fn serve(options: Options, sockets: Vec<Inherited>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let broker = options.broker()?.start().await?;
     let _pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let broker = options.broker(sockets)?.start().await?;
     for endpoint in broker.endpoints() {
         tracing::info!("listening on {endpoint}");
         if matches!(endpoint, Endpoint::Tcp(_)) {
@@ -69,11 +73,16 @@ async fn serve(options: Options) -> Result<(), Failure> {
     if let Some(endpoint) = broker.endpoints().first() {
         tracing::info!("try in another terminal: busway -c {endpoint} listen -t '#'");
     }
-    // Outside of systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let name = wait(&mut terminate, &mut interrupt).await;
+    if options.detached {
+        background::detach()?;
+    }
+    service_manager::tell_ready();
+    let name = tokio::select! {
+        name = wait(&mut terminate, &mut interrupt) => name,
+        never = service_manager::give_signs_of_life(&broker, options.timeout) => match never {},
+    };
     tracing::info!("{name}: ending");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service_manager::tell_stopping();
     end(broker).await;
     Ok(())
 }
@@ -98,22 +107,5 @@ fn raise_descriptor_limit() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::warn!("the limit of {soft} descriptors stays: {error}");
-    }
-}
-
-/// A file with this process's number, removed at the end.
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn create(path: &std::path::Path) -> Result<Self, Failure> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("cannot write the pid file {}: {error}", path.display()))?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }

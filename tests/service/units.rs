@@ -78,3 +78,23 @@ fn the_service_keeps_what_the_broker_needs() {
     }
     assert_eq!((value("Type"), value("WatchdogSec")), ("notify", "30"));
 }
+
+#[test]
+fn what_goes_into_the_package_is_there() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("there is a manifest");
+    let package = manifest.split("[package.metadata.deb]").nth(1).expect("the manifest describes the package");
+    let assets = package.split("\n]").next().expect("the assets end").lines();
+    // What lies in target/ is made by tools/package.
+    let paths: Vec<&str> = assets.filter_map(|line| line.trim().strip_prefix("[\"")?.split('"').next()).collect();
+    let (made, kept): (Vec<&str>, Vec<&str>) = paths.into_iter().partition(|path| path.starts_with("target/"));
+    assert!(made.contains(&"target/release/buswayd") && made.contains(&"target/release/busway"), "{made:?}");
+    assert!(kept.len() >= 3, "{kept:?}");
+    for path in kept {
+        assert!(root.join(path).is_file(), "{path} is missing");
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        let checked = Command::new("sh").arg("-n").arg(packaging().join("debian").join(script)).status();
+        assert!(checked.expect("there is a shell").success(), "{script}");
+    }
+}

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{checks, rpc};
+use support::{checks, fifo, rpc};
 
 /// Runs `check` over every file of a corpus.
 fn holds_for_all_of(corpus: &str, check: impl Fn(&[u8])) {
@@ -40,4 +40,9 @@ fn broker_frames_hold() {
 #[test]
 fn rpc_payloads_hold() {
     holds_for_all_of("rpc", rpc::payload);
+}
+
+#[test]
+fn fifo_lines_hold() {
+    holds_for_all_of("fifo", fifo::lines);
 }

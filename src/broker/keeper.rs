@@ -52,6 +52,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         }
         watches = next;
         shared.router.finish(&mut touched);
+        shared.looks.fetch_add(1, Ordering::Relaxed);
     }
 }
 

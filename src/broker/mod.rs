@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod cache;
 mod connection;
 pub(crate) mod control;
+mod fifo;
 mod keeper;
 #[cfg(feature = "shm")]
 mod lane_connection;
@@ -19,10 +20,11 @@ pub(crate) mod touched;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway_net::Pool;
-use busway_net::link::{Endpoint, Listener, OutboxLimits};
+use busway_net::link::{Endpoint, Fifo, Listener, OutboxLimits};
 use busway_net::wire::{Limits, NameFault, ResultCode};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -60,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) outbox_limits: OutboxLimits,
     /// Frames of one client after which its own outbox is looked at.
     pub(crate) look_interval: usize,
+    /// How often the keeper has looked after all clients.
+    pub(crate) looks: AtomicU64,
     /// Where lanes begin.
     #[cfg(feature = "shm")]
     pub(crate) lane_host: Arc<LaneHost>,
@@ -93,6 +97,10 @@ impl Broker {
         for endpoint in &options.endpoints {
             listeners.push(Listener::bind(endpoint, options.socket_mode)?);
         }
+        for socket in &options.inherited {
+            listeners.push(socket.adopt()?);
+        }
+        let fifos = options.fifos.iter().map(|path| Fifo::open(path)).collect::<Result<Vec<_>, _>>()?;
         let router =
             Arc::new(Router::new(options.limits, options.registry, options.slow_receivers.clone(), Pool::default()));
         router.set_access(options.access.clone(), &mut Touched::new(router.next_id()));
@@ -102,6 +110,7 @@ impl Broker {
             timeout: options.timeout,
             outbox_limits: options.outbox,
             look_interval: (frames / 8).clamp(1, 64),
+            looks: AtomicU64::new(0),
             #[cfg(feature = "shm")]
             lane_host: LaneHost::new(options.lane),
         });
@@ -111,6 +120,9 @@ impl Broker {
         tasks.push(tokio::spawn(Arc::clone(&shared.lane_host).reap()));
         for listener in listeners {
             tasks.push(tokio::spawn(accept(Arc::clone(&shared), listener)));
+        }
+        for fifo in fifos {
+            tasks.push(tokio::spawn(fifo::serve(Arc::clone(&shared.router), fifo)));
         }
         Ok(Self { shared, endpoints, trust: options.lane.trust, tasks: Mutex::new(tasks) })
     }
@@ -146,6 +158,12 @@ impl Broker {
     pub fn set_access(&self, rules: impl Into<Option<AccessRules>>) {
         let router = &self.shared.router;
         router.set_access(rules.into(), &mut Touched::new(router.next_id()));
+    }
+
+    /// How often the broker has looked after its clients (pings, deadlines): it goes up eight times per timeout for as
+    /// long as the broker works. For watchdogs.
+    pub fn looks(&self) -> u64 {
+        self.shared.looks.load(Ordering::Relaxed)
     }
 
     /// The limits in force.

@@ -1,9 +1,12 @@
 //! Options of a broker.
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use busway_net::link::{BindError, Endpoint, OutboxLimits};
+use busway_net::link::{BindError, Endpoint, Listener, OutboxLimits};
 use busway_net::wire::Limits;
 
 use super::Broker;
@@ -19,6 +22,8 @@ use crate::policy::SlowPolicy;
 #[must_use = "nothing happens before `start`"]
 pub struct Builder {
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) fifos: Vec<PathBuf>,
+    pub(super) inherited: Vec<Inherited>,
     pub(super) socket_mode: u32,
     pub(super) timeout: Duration,
     pub(super) outbox: OutboxLimits,
@@ -29,10 +34,29 @@ pub struct Builder {
     pub(super) access: Option<AccessRules>,
 }
 
+/// A socket that somebody else has bound.
+#[derive(Clone, Debug)]
+pub(super) enum Inherited {
+    Unix(Arc<UnixListener>),
+    Tcp(Arc<TcpListener>),
+}
+
+impl Inherited {
+    pub(super) fn adopt(&self) -> Result<Listener, BindError> {
+        let system = |source| BindError::System { at: "a socket that was passed".into(), source };
+        match self {
+            Self::Unix(listener) => Listener::adopt_unix(listener.try_clone().map_err(system)?),
+            Self::Tcp(listener) => Listener::adopt_tcp(listener.try_clone().map_err(system)?),
+        }
+    }
+}
+
 impl Default for Builder {
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
+            fifos: Vec::new(),
+            inherited: Vec::new(),
             socket_mode: 0o660,
             timeout: Duration::from_secs(5),
             outbox: OutboxLimits::default(),
@@ -59,6 +83,28 @@ impl Builder {
     /// Listens on an endpoint.
     pub fn endpoint(mut self, endpoint: impl Into<Endpoint>) -> Self {
         self.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// Listens on a UNIX socket that is bound already; its path stays at the end.
+    pub fn unix_listener(mut self, listener: UnixListener) -> Self {
+        self.inherited.push(Inherited::Unix(Arc::new(listener)));
+        self
+    }
+
+    /// Listens on a TCP socket that is bound already.
+    pub fn tcp_listener(mut self, listener: TcpListener) -> Self {
+        self.inherited.push(Inherited::Tcp(Arc::new(listener)));
+        self
+    }
+
+    /// Sends what shell scripts write to a FIFO, one command a line, in the name of `.broker`: `TARGET TEXT`,
+    /// `=TOPIC TEXT`, `TARGET .NOTIFICATION` or `TARGET :METHOD KEY=VALUE...`.
+    ///
+    /// A FIFO that is made has mode 0620 and is removed at the end; one that is there is used as it is. Whoever may write
+    /// to it may send to everybody.
+    pub fn fifo(mut self, path: impl Into<PathBuf>) -> Self {
+        self.fifos.push(path.into());
         self
     }
 

@@ -28,6 +28,8 @@ promises! {
         the_socket_is_removed_and_the_place_free_at_the_end
         a_start_that_fails_leaves_nothing_behind
         clients_are_listed_with_what_they_are
+        a_broker_serves_sockets_that_its_program_has_bound
+        what_is_written_to_a_fifo_reaches_clients_in_the_program
     }
 }
 
@@ -256,4 +258,36 @@ async fn clients_are_listed_with_what_they_are() {
         client.close().await;
     }
     until(|| broker.clients().clients.len() == 1).await;
+}
+
+async fn a_broker_serves_sockets_that_its_program_has_bound() {
+    let directory = TemporaryDirectory::new();
+    let path = directory.join("bus.sock");
+    let unix = std::os::unix::net::UnixListener::bind(&path).expect("a socket can be bound");
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = tcp.local_addr().expect("a listener has an address").to_string();
+    let broker = Broker::builder().unix_listener(unix).tcp_listener(tcp).start().await.expect("both listen");
+    assert_eq!(broker.endpoints(), [Endpoint::Unix(path.clone()), Endpoint::Tcp(address)]);
+    for (name, endpoint) in ["one", "other"].into_iter().zip(broker.endpoints()) {
+        Client::connect(endpoint.clone(), name).await.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+    }
+    broker.shut_down().await;
+    assert!(path.exists(), "the path is the program's");
+}
+
+async fn what_is_written_to_a_fifo_reaches_clients_in_the_program() {
+    let directory = TemporaryDirectory::new();
+    let path = directory.join("fifo");
+    let broker = Broker::builder().fifo(&path).start().await.expect("a FIFO can be made");
+    let anna = register(&broker, "anna");
+    anna.subscribe("light").await.expect("the broker is there");
+    let written = path.clone();
+    let writing = tokio::task::spawn_blocking(move || std::fs::write(written, "anna two words\n=light on\n"));
+    writing.await.expect("no panic").expect("the broker reads the FIFO");
+    expect_message(&anna, ".broker", "two words").await;
+    expect_publication(&anna, ".broker", "light", "on").await;
+    let Err(error) = Broker::builder().fifo(&path).start().await else { panic!("one reader is enough") };
+    assert!(matches!(&error, BindError::BeingRead(place) if *place == path), "{error}");
+    broker.shut_down().await;
+    assert!(!path.exists(), "the FIFO is removed");
 }

@@ -16,6 +16,7 @@ mod confirmations;
 mod control;
 mod daemon;
 mod exclusions;
+mod fifo;
 mod handshake;
 mod keepalive;
 mod limits;

@@ -1,5 +1,6 @@
 //! The parameters of a call, as they stand on the command line.
 
+use busway_net::wire::fifo::Value as Word;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use rmpv::Value;
@@ -30,18 +31,12 @@ pub(crate) fn parse(text: &str) -> Result<Param, String> {
 }
 
 fn value_of(text: &str) -> Value {
-    if let Ok(truth) = text.parse::<bool>() {
-        truth.into()
-    } else if let Ok(number) = text.parse::<i64>() {
-        number.into()
-    } else if let Ok(number) = text.parse::<u64>() {
-        number.into()
-    } else {
-        // What Rust reads as infinite or no number may be a name.
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => number.into(),
-            _ => text.into(),
-        }
+    match Word::of(text) {
+        Word::Truth(truth) => truth.into(),
+        Word::Integer(number) => number.into(),
+        Word::Unsigned(number) => number.into(),
+        Word::Float(number) => number.into(),
+        Word::Text(text) => text.into(),
     }
 }
 

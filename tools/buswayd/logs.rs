@@ -1,5 +1,10 @@
 //! Where the log goes: standard error, or syslog.
 
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -9,7 +14,8 @@ use crate::options::Options;
 pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let level = if options.verbose { LevelFilter::TRACE } else { LevelFilter::INFO };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    if options.log_syslog || options.daemonize {
+    if (options.log_syslog || options.daemonize) && syslog_is_there() {
+        IS_ELSEWHERE.store(true, Ordering::Relaxed);
         let identity = c"buswayd";
         let syslog =
             syslog_tracing::Syslog::new(identity, syslog_tracing::Options::LOG_PID, syslog_tracing::Facility::Daemon)
@@ -29,6 +35,29 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
             .with_ansi(is_terminal)
             .with_target(false)
             .init();
+        if options.daemonize {
+            tracing::warn!("there is no syslog ({SYSLOG} is missing): from now on the log of the daemon goes nowhere");
+        } else if options.log_syslog {
+            tracing::warn!("there is no syslog ({SYSLOG} is missing): the log goes to standard error");
+        }
     }
     Ok(())
+}
+
+/// Says why the daemon ends, also on standard error when the log is elsewhere.
+pub(crate) fn fail(error: &dyn Display) {
+    tracing::error!("{error}");
+    if IS_ELSEWHERE.load(Ordering::Relaxed) || !tracing::dispatcher::has_been_set() {
+        let _ = writeln!(std::io::stderr(), "buswayd: {error}");
+    }
+}
+
+/// The log is not on standard error.
+static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
+
+/// Where the system's library writes to; it drops what it cannot write.
+const SYSLOG: &str = "/dev/log";
+
+fn syslog_is_there() -> bool {
+    Path::new(SYSLOG).exists()
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod background;
 mod config;
 #[cfg(test)]
 mod config_check;
@@ -9,11 +10,13 @@ mod logs;
 #[path = "../manual.rs"]
 mod manual;
 mod options;
+mod pid_file;
 mod reload;
+mod service_manager;
 mod values;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,7 +27,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use config::ConfigFile;
 use options::Options;
+use pid_file::PidFile;
 use reload::Reloader;
+use service_manager::Inherited;
 
 #[cfg(not(feature = "std-alloc"))]
 #[global_allocator]
@@ -47,22 +52,21 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    match run(options, file) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = if options.daemonize && !options.detached { background::launch() } else { run(options, file) };
+    done.unwrap_or_else(|error| {
+        logs::fail(&error);
+        ExitCode::FAILURE
+    })
 }
 
 type Failure = Box<dyn std::error::Error>;
 
-fn run(options: Options, file: Option<ConfigFile>) -> Result<(), Failure> {
-    logs::start(&options)?;
-    if options.daemonize {
-        nix::unistd::daemon(true, false).map_err(|error| format!("cannot become a daemon: {error}"))?;
+fn run(options: Options, file: Option<ConfigFile>) -> Result<ExitCode, Failure> {
+    let sockets = service_manager::sockets()?;
+    if options.detached {
+        background::leave_session()?;
     }
+    logs::start(&options)?;
     raise_descriptor_limit();
     let runtime = match options.workers() {
         // One thread needs nobody to share its work with.
@@ -76,15 +80,16 @@ fn run(options: Options, file: Option<ConfigFile>) -> Result<(), Failure> {
     .enable_all()
     .build()
     .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    runtime.block_on(serve(options, file))
+    runtime.block_on(serve(options, file, sockets))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(options: Options, file: Option<ConfigFile>) -> Result<(), Failure> {
+async fn serve(options: Options, file: Option<ConfigFile>, sockets: Vec<Inherited>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut reloader = Reloader::new(file)?;
-    let broker = options.broker()?.start().await?;
     let _pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let broker = options.broker(sockets)?.start().await?;
     for endpoint in broker.endpoints() {
         tracing::info!("listening on {endpoint}");
         if matches!(endpoint, Endpoint::Tcp(_)) {
@@ -94,16 +99,22 @@ async fn serve(options: Options, file: Option<ConfigFile>) -> Result<(), Failure
     if let Some(endpoint) = broker.endpoints().first() {
         tracing::info!("try in another terminal: busway -c {endpoint} listen -t '#'");
     }
-    // Outside of systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let name = loop {
-        tokio::select! {
-            name = wait(&mut terminate, &mut interrupt) => break name,
-            () = reloader.asked() => reloader.reload(&broker).await,
+    if options.detached {
+        background::detach()?;
+    }
+    service_manager::tell_ready();
+    let name = {
+        let mut signs_of_life = pin!(service_manager::give_signs_of_life(&broker, options.timeout));
+        loop {
+            tokio::select! {
+                name = wait(&mut terminate, &mut interrupt) => break name,
+                () = reloader.asked() => reloader.reload(&broker).await,
+                never = &mut signs_of_life => match never {},
+            }
         }
     };
     tracing::info!("{name}: ending");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service_manager::tell_stopping();
     end(broker).await;
     Ok(())
 }
@@ -128,22 +139,5 @@ fn raise_descriptor_limit() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::warn!("the limit of {soft} descriptors stays: {error}");
-    }
-}
-
-/// A file with this process's number, removed at the end.
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn create(path: &std::path::Path) -> Result<Self, Failure> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("cannot write the pid file {}: {error}", path.display()))?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }

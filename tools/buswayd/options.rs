@@ -12,13 +12,14 @@ use clap_complete::Shell;
 
 use crate::config::{Config, ConfigFile, NamedPolicy};
 use crate::manual;
+use crate::service_manager::Inherited;
 use crate::values::{bytes, mode, on_or_off, payload_bytes, positive, seconds, wait_seconds, workers};
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
 ///
 /// Without options it listens on the default socket: /run/busway/busway.sock for root, otherwise
-/// $XDG_RUNTIME_DIR/busway.sock, otherwise /tmp/busway-UID/busway.sock. RUST_LOG sets what is logged (for example
-/// RUST_LOG=debug).
+/// $XDG_RUNTIME_DIR/busway.sock, otherwise /tmp/busway-UID/busway.sock; in a service of systemd, busway.sock in its
+/// runtime directory, or the sockets that systemd passes. RUST_LOG sets what is logged (for example RUST_LOG=debug).
 ///
 /// A configuration file (--config) has the same words as keys, and access rules: who may connect under which name, and
 /// to what each may send messages, publish, subscribe and broadcast. What the command line says goes before the file.
@@ -26,7 +27,10 @@ use crate::values::{bytes, mode, on_or_off, payload_bytes, positive, seconds, wa
 #[derive(Debug, Parser, PartialEq)]
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
-    /// Where to listen: a path (starts with / or ends in .sock, .socket or .ipc) or HOST:PORT; repeatable
+    /// Where to listen: a path (starts with / or ends in .sock, .socket or .ipc), HOST:PORT, or fifo:PATH; repeatable.
+    ///
+    /// A FIFO takes commands from shell scripts, one a line: TARGET TEXT, =TOPIC TEXT, TARGET .NOTIFICATION or
+    /// TARGET :METHOD KEY=VALUE...
     #[arg(short = 'B', long = "bind", value_name = "ENDPOINT")]
     bind: Vec<String>,
 
@@ -38,13 +42,17 @@ pub(crate) struct Options {
     #[arg(long, requires = "config")]
     pub(crate) check: bool,
 
-    /// Write the process id to this file while running
+    /// Write the process id to this file while running; one of a process that still runs is not taken from it
     #[arg(short = 'P', long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
 
-    /// Run in the background; logs go to syslog
+    /// Run in the background; returns when the broker listens, or says why it does not. Logs go to syslog
     #[arg(short = 'D', long)]
     pub(crate) daemonize: bool,
+
+    /// The one in the background
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
 
     /// Worker threads [default: half of the processors, at least 1 and at most 4]
     #[arg(short = 'w', long, value_parser = workers)]
@@ -53,7 +61,7 @@ pub(crate) struct Options {
     /// Seconds that a handshake may take and a frame may stand still; a client silent for 1.25 times as long is
     /// dropped
     #[arg(short = 't', long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 
     /// Accepted for compatibility, without effect: read buffers size themselves
     #[arg(long, default_value_t = 16384, value_name = "BYTES")]
@@ -206,8 +214,8 @@ impl Options {
         self.workers.map_or_else(half, usize::from)
     }
 
-    /// The broker that was asked for.
-    pub(crate) fn broker(&self) -> Result<Builder, Box<dyn std::error::Error>> {
+    /// The broker that was asked for, on the sockets that were passed too.
+    pub(crate) fn broker(&self, sockets: Vec<Inherited>) -> Result<Builder, Box<dyn std::error::Error>> {
         tracing::debug!(self.buf_size, self.buf_ttl, "accepted for compatibility, without effect");
         let mut builder = Broker::builder()
             .timeout(self.timeout)
@@ -235,16 +243,33 @@ impl Options {
         }
         for endpoint in &self.bind {
             if let Some(path) = endpoint.strip_prefix("fifo:") {
-                return Err(format!("fifo:{path}: this version has no FIFO channel; leave this endpoint out").into());
+                builder = builder.fifo(path);
+            } else {
+                builder = builder.endpoint(endpoint.as_str());
             }
-            builder = builder.endpoint(endpoint.as_str());
         }
-        if self.bind.is_empty() {
-            let path = busway::default_socket()
+        let is_passed = !sockets.is_empty();
+        for socket in sockets {
+            builder = match socket {
+                Inherited::Unix(listener) => builder.unix_listener(listener),
+                Inherited::Tcp(listener) => builder.tcp_listener(listener),
+            };
+        }
+        if self.bind.is_empty() && !is_passed {
+            let path = default_socket()
                 .map_err(|error| format!("no place for the default socket ({error}); choose one with -B"))?;
             builder = builder.endpoint(Endpoint::Unix(path));
         }
         Ok(builder)
+    }
+}
+
+/// A service has a directory of its own, whoever its user is.
+fn default_socket() -> std::io::Result<PathBuf> {
+    let directories = std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
+    match directories.as_ref().and_then(|directories| std::env::split_paths(directories).next()) {
+        Some(directory) => Ok(directory.join("busway.sock")),
+        None => busway::default_socket(),
     }
 }
 
@@ -318,8 +343,8 @@ mod tests {
         let table: toml::Table = uncommented.parse().unwrap();
         let command = Options::command();
         let options = command.get_arguments().filter_map(clap::Arg::get_long);
-        for key in
-            options.filter(|option| !["config", "check", "completions", "man", "help", "version"].contains(option))
+        for key in options
+            .filter(|option| !["config", "check", "completions", "detached", "man", "help", "version"].contains(option))
         {
             assert!(table.contains_key(key), "{key} is missing in the example");
         }

@@ -1,56 +1,23 @@
 //! Where connections come from.
 
-use std::fs::{File, Metadata};
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::{libc, setsockopt_impl, sockopt_impl};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::Endpoint;
+use super::claim::Claim;
 use super::socket::{Origin, Socket, watch};
+use super::{BindError, Endpoint};
 
 /// Connections that may wait to be accepted; the system's own limit applies too.
 const BACKLOG: i32 = 4096;
-
-/// Why a broker cannot listen somewhere.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// Another broker answers there.
-    #[error("{}: another broker is listening here; stop it or choose another path", .0.display())]
-    Live(PathBuf),
-    /// Something that is not a socket is in the way.
-    #[error("{}: exists and is not a socket; it was left as it is, choose another path", .0.display())]
-    NotASocket(PathBuf),
-    /// The address is taken.
-    #[error("{0}: the address is taken by another program; stop it or choose another port")]
-    AddressTaken(String),
-    /// The address does not parse or resolve.
-    #[error("{at}: cannot listen here ({source}); use HOST:PORT, or a path that starts with / or ends in .sock")]
-    BadAddress {
-        /// Where.
-        at: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The system refuses.
-    #[error("{at}: cannot listen: {source}")]
-    System {
-        /// Where.
-        at: String,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// A bound socket that accepts connections.
 #[derive(Debug)]
@@ -69,8 +36,14 @@ enum Kind {
     Tcp(TcpListener),
 }
 
-/// Which file a path names: two of them may follow each other under one name.
-type FileId = (u64, u64);
+impl AsFd for Kind {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener) => listener.as_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
 
 impl Listener {
     /// Binds. `mode` is the mode of a UNIX socket's file.
@@ -89,7 +62,7 @@ impl Listener {
             Endpoint::Unix(path) => {
                 let mut claim = Claim::take(path)?;
                 let listener = bind_unix(path, mode).map_err(system)?;
-                claim.bound = std::fs::symlink_metadata(path).ok().map(|metadata| file_id(&metadata));
+                claim.note_bound();
                 (Kind::Unix(listener), Some(claim))
             }
             Endpoint::Tcp(address) => {
@@ -102,12 +75,50 @@ impl Listener {
                 (Kind::Tcp(listener), None)
             }
         };
-        let descriptor = match &kind {
-            Kind::Unix(listener) => listener.as_fd(),
-            Kind::Tcp(listener) => listener.as_fd(),
-        };
-        let watch = descriptor.try_clone_to_owned().and_then(|duplicate| watch(duplicate, Interest::READABLE));
-        Ok(Self { _claim: claim, watch: watch.map_err(system)?, kind, endpoint: endpoint.clone() })
+        Self::new(kind, claim, endpoint.clone()).map_err(system)
+    }
+
+    /// Takes over a UNIX socket that somebody else has bound. Its path is somebody else's too, and stays.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn adopt_unix(listener: UnixListener) -> Result<Self, BindError> {
+        let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+        let endpoint = Endpoint::Unix(path.unwrap_or_else(|| "(without a path)".into()));
+        let listener = OwnedFd::from(listener);
+        refuse_descriptors(&listener);
+        Self::adopt(Kind::Unix(listener.into()), endpoint)
+    }
+
+    /// Takes over a TCP socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn adopt_tcp(listener: TcpListener) -> Result<Self, BindError> {
+        let address = listener.local_addr().map_or_else(|_| "(without an address)".into(), |at| at.to_string());
+        Self::adopt(Kind::Tcp(listener), Endpoint::Tcp(address))
+    }
+
+    fn adopt(kind: Kind, endpoint: Endpoint) -> Result<Self, BindError> {
+        let system = |source| BindError::System { at: endpoint.to_string(), source };
+        let descriptor = kind.as_fd();
+        let listens = rustix::net::sockopt::socket_acceptconn(descriptor).map_err(|error| system(error.into()))?;
+        if !listens || rustix::net::sockopt::socket_type(descriptor) != Ok(SocketType::STREAM) {
+            return Err(BindError::NotListening(endpoint));
+        }
+        rustix::io::ioctl_fionbio(descriptor, true).map_err(|error| system(error.into()))?;
+        Self::new(kind, None, endpoint.clone()).map_err(system)
+    }
+
+    fn new(kind: Kind, claim: Option<Claim>, endpoint: Endpoint) -> io::Result<Self> {
+        let watch = watch(kind.as_fd().try_clone_to_owned()?, Interest::READABLE)?;
+        Ok(Self { _claim: claim, watch, kind, endpoint })
     }
 
     /// Where it listens; a TCP port of 0 has become a real one.
@@ -177,95 +188,4 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     rustix::fs::chmod(path, mode)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Whether somebody accepts connections at `path`.
-fn is_served(path: &Path) -> Result<bool, BindError> {
-    let system = |error: rustix::io::Errno| BindError::System { at: path.display().to_string(), source: error.into() };
-    let address = rustix::net::SocketAddrUnix::new(path).map_err(system)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system)?;
-    match rustix::net::connect(&probe, &address) {
-        // A full queue of new connections is a sign of life too.
-        Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
-        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(false),
-        Err(error) => Err(system(error)),
-    }
-}
-
-/// The right to bind a path: a locked file beside it settles the race between two brokers that start at once. The
-/// lock ends with the process, however it ends.
-#[derive(Debug)]
-struct Claim {
-    path: PathBuf,
-    lock: PathBuf,
-    _file: OwnedFd,
-    /// The socket that was bound under this claim.
-    bound: Option<FileId>,
-}
-
-impl Claim {
-    fn take(path: &Path) -> Result<Self, BindError> {
-        let system = |source: io::Error| BindError::System { at: path.display().to_string(), source };
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let lock = PathBuf::from(name);
-        if lock.as_os_str().as_bytes().len() > 4095 {
-            return Err(system(io::Error::from(io::ErrorKind::InvalidFilename)));
-        }
-        // Where nothing of ours can be there is to be no lock of ours either.
-        is_socket_in_the_way(path)?;
-        let file = loop {
-            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = rustix::fs::open(&lock, flags, Mode::RUSR | Mode::WUSR).map_err(|error| system(error.into()))?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::AGAIN) => return Err(BindError::Live(path.to_owned())),
-                Err(error) => return Err(system(error.into())),
-            }
-            // A broker that ended just now may have removed the file that was opened.
-            let file = File::from(file);
-            let locked = file.metadata().map_err(system)?;
-            let current = std::fs::symlink_metadata(&lock);
-            if current.is_ok_and(|current| file_id(&current) == file_id(&locked)) {
-                break file;
-            }
-        };
-        let claim = Self { path: path.to_owned(), lock, _file: file.into(), bound: None };
-        // Only now does it stay as it is. A broker of another make holds no lock: ask the socket itself.
-        if is_socket_in_the_way(path)? {
-            if is_served(path)? {
-                return Err(BindError::Live(path.to_owned()));
-            }
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
-                _ => {}
-            }
-        }
-        Ok(claim)
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        // A broker of another make may have put its own socket there.
-        let current = std::fs::symlink_metadata(&self.path).ok().map(|metadata| file_id(&metadata));
-        if self.bound.is_some() && self.bound == current {
-            let _ = std::fs::remove_file(&self.path);
-        }
-        // While it is still locked.
-        let _ = std::fs::remove_file(&self.lock);
-    }
-}
-
-fn is_socket_in_the_way(path: &Path) -> Result<bool, BindError> {
-    match std::fs::symlink_metadata(path) {
-        Err(_) => Ok(false),
-        Ok(metadata) if metadata.file_type().is_socket() => Ok(true),
-        Ok(_) => Err(BindError::NotASocket(path.to_owned())),
-    }
-}
-
-fn file_id(metadata: &Metadata) -> FileId {
-    (metadata.dev(), metadata.ino())
 }

@@ -5,15 +5,20 @@
 //! written and writes it with as few system calls as possible.
 
 mod batch;
+mod bind_error;
+mod claim;
 mod endpoint;
+mod fifo;
 mod listener;
 mod outbox;
 mod reader;
 mod socket;
 
 pub use batch::{Batch, Body, BodyObject};
+pub use bind_error::BindError;
 pub use endpoint::Endpoint;
-pub use listener::{BindError, Listener};
+pub use fifo::Fifo;
+pub use listener::Listener;
 pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
 pub use reader::FrameReader;
 pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket, Watch, has_ended};

@@ -8,6 +8,7 @@ mod assembler;
 mod broker_frame;
 mod client_frame;
 mod code;
+pub mod fifo;
 mod handshake;
 mod header;
 mod limits;

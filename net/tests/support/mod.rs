@@ -5,6 +5,7 @@
 pub(crate) mod checks;
 pub(crate) mod decode;
 pub(crate) mod encode;
+pub(crate) mod fifo;
 pub(crate) mod memory;
 pub(crate) mod plan;
 pub(crate) mod rpc;

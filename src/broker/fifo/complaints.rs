@@ -1,0 +1,47 @@
+//! What is wrong with lines, said in the log without filling it.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// Complaints in the log before the others are only counted ...
+const AT_ONCE: u32 = 20;
+/// ... until so much time has passed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The complaints about one FIFO.
+pub(super) struct Complaints {
+    place: String,
+    since: Instant,
+    said: u32,
+    silent: u64,
+    lost: u64,
+}
+
+impl Complaints {
+    pub(super) fn new(place: &str) -> Self {
+        Self { place: place.to_owned(), since: Instant::now(), said: 0, silent: 0, lost: 0 }
+    }
+
+    /// Counts a line that came to nothing, and says why.
+    pub(super) fn say(&mut self, line: u64, reason: &dyn Display) {
+        self.lost += 1;
+        if self.since.elapsed() >= PAUSE {
+            self.tell_silent();
+            (self.since, self.said) = (Instant::now(), 0);
+        }
+        if self.said < AT_ONCE {
+            self.said += 1;
+            tracing::error!("{}: line {line}: {reason} (lines lost so far: {})", self.place, self.lost);
+        } else {
+            self.silent += 1;
+        }
+    }
+
+    /// Says how many were not said.
+    pub(super) fn tell_silent(&mut self) {
+        if self.silent > 0 {
+            tracing::error!("{}: {} more such lines (lines lost so far: {})", self.place, self.silent, self.lost);
+            self.silent = 0;
+        }
+    }
+}

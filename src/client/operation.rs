@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::error::{SendError, TryError, TryErrorKind};
 use super::pending::Placed;
 use super::{Client, Link};
-use crate::payload::Content;
+use crate::payload::{Content, Payload};
 
 /// A message, broadcast or publication to be sent; await it.
 #[derive(Debug)]
@@ -62,6 +62,11 @@ impl<'a> Operation<'a> {
             Poll::Pending => TryErrorKind::Full,
         };
         Err(TryError { error, payload: self.content.into_payload() })
+    }
+
+    /// What was to be sent.
+    pub(crate) fn into_payload(self) -> Payload {
+        self.content.into_payload()
     }
 
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Confirmation, SendError>> {

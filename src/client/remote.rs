@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::ConnectionState;
-use super::builder::{Builder, Reconnect};
+use super::builder::{Options, Reconnect};
 use super::error::{ConnectError, SendError};
 use super::filter_memory::FilterMemory;
 use super::handshake;
@@ -48,7 +48,7 @@ pub(super) const CLOSED: &str = "closed by this client";
 /// The shared part of a client that is connected by a socket.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    pub(super) options: Builder,
+    pub(super) options: Options,
     pub(super) name: ClientName,
     pub(super) runtime: Handle,
     pub(super) outbox: Arc<Outbox>,
@@ -72,7 +72,7 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(super) async fn connect(
-        options: Builder,
+        options: Options,
         name: ClientName,
         queue: ReceiveQueue,
     ) -> Result<Arc<Self>, ConnectError> {
@@ -241,9 +241,18 @@ impl Remote {
     }
 
     pub(super) async fn close(&self) {
+        self.close_within(self.options.timeout).await;
+    }
+
+    /// As [`close`](Remote::close), with the patience of the last clone.
+    pub(super) async fn leave(&self) {
+        self.close_within(LAST_WRITE).await;
+    }
+
+    async fn close_within(&self, patience: Duration) {
         self.closing.store(true, Ordering::Release);
         self.flush_all();
-        let _ = tokio::time::timeout(self.options.timeout, self.wind_up()).await;
+        let _ = tokio::time::timeout(patience, self.wind_up()).await;
         self.end(CLOSED);
     }
 
@@ -348,7 +357,7 @@ impl Remote {
         let mut delay = reconnect.first_delay.max(MIN_INTERVAL);
         loop {
             tokio::time::sleep(delay).await;
-            let Builder { endpoint, limits, timeout, .. } = &self.options;
+            let Options { endpoint, limits, timeout, .. } = &self.options;
             match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
                 Ok(connected) => return connected,
                 Err(error) => tracing::debug!(client = %self.name, "not connected again: {error}"),

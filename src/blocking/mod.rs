@@ -19,9 +19,10 @@
 //! # }
 //! ```
 //!
-//! One thread, `busway-blocking`, started by the first connection, reads for all blocking clients of a process; sending,
-//! and everything else, is done by the thread that calls. Threads named `busway-handler` run the handlers of RPC services.
-//! Clients may be shared between threads: clone them, or borrow.
+//! One thread, `busway-blocking`, started by the first connection, reads for all blocking clients of a process. What is
+//! confirmed or real-time is written by the thread that sends it, at once; what is neither is gathered, and written by
+//! `busway-blocking` a moment later. Threads named `busway-handler` run the handlers of RPC services. Clients may be shared
+//! between threads: clone them, or borrow.
 //!
 //! **From async code** these functions work, and block the thread as any blocking call does: other tasks of that thread
 //! stand still meanwhile. Use [`busway::Client`](crate::Client) there, or tokio's `spawn_blocking`.

@@ -3,7 +3,7 @@
 use busway::QoS;
 use busway::client::{SendError, TryErrorKind};
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Place};
 use crate::expectations::{DISCONNECTED, EVERY_QOS, NOT_REGISTERED};
 use crate::support::eventually;
 use crate::threads::{client, next_text, subscriber, threads};
@@ -16,8 +16,10 @@ threads! {
         what_cannot_be_sent_comes_back
     }
     behind_sockets {
-        a_message_that_its_receiver_has_no_room_for_is_an_error
         a_full_queue_gives_back_what_was_to_be_sent_and_room_comes
+    }
+    alone {
+        a_message_that_its_receiver_has_no_room_for_is_an_error
     }
 }
 
@@ -70,24 +72,22 @@ fn what_cannot_be_sent_comes_back(bus: &mut Bus) {
     assert_eq!(anna.try_recv().expect("it has arrived").payload().as_slice(), b"in time");
 }
 
-/// It does not read, so that the broker's queue for it fills.
-fn a_message_that_its_receiver_has_no_room_for_is_an_error(bus: &mut Bus) {
-    let anna = client(bus, "anna");
-    let _deaf = bus.process().peer("deaf");
-    let payload = vec![b'x'; 60_000];
-    let mut last = Ok(());
-    eventually("a full queue", || {
-        for _ in 0..200 {
-            last = anna.send("deaf", &payload).qos(QoS::Processed).wait();
-            if last.is_err() {
-                return true;
-            }
-        }
-        false
-    });
-    let code = last.expect_err("it was full").code();
-    // The broker cuts it for that; who looks a moment later finds nobody.
-    assert!([0x77, 0x71].contains(&code.0), "{code}");
+fn a_message_that_its_receiver_has_no_room_for_is_an_error() {
+    for place in [Place::BUSWAY_UNIX, Place::BUSWAY_LANE, Place::BUSWAY_TCP, Place::REFERENCE_UNIX] {
+        let bus = place.start_with(&["--queue-size", "8"]);
+        let anna = client(&bus, "anna");
+        // It does not read, so that the broker's queue for it fills.
+        let _deaf = bus.process().peer("deaf");
+        let payload = vec![b'x'; 60_000];
+        let mut last = Ok(());
+        eventually("a full queue", || {
+            last = (0..50).try_for_each(|_| anna.send("deaf", &payload).qos(QoS::Processed).wait());
+            last.is_err()
+        });
+        let code = last.expect_err("it was full").code();
+        // The broker cuts it for that; who looks a moment later finds nobody.
+        assert!([0x77, 0x71].contains(&code.0), "{place}: {code}");
+    }
 }
 
 fn a_full_queue_gives_back_what_was_to_be_sent_and_room_comes(bus: &mut Bus) {

@@ -29,8 +29,6 @@ mod exclusions;
 mod messages;
 #[path = "../client/publications.rs"]
 mod publications;
-#[path = "../client/secondaries.rs"]
-mod secondaries;
 #[path = "../client/subscriptions.rs"]
 mod subscriptions;
 

@@ -77,10 +77,6 @@ impl Client {
         self.0.transport()
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.0.is_connected()
-    }
-
     pub(crate) fn state(&self) -> State {
         let changes = self.0.state_changes();
         State { current: self.0.state(), changes }

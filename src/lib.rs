@@ -4,6 +4,7 @@
 //!   subscribes and receives.
 //! - [`Rpc`](rpc::Rpc) calls methods of other clients, and answers such calls.
 //! - [`Broker`](broker::Broker) is the broker itself, to embed; clients in its process need no socket.
+//! - [`blocking`] is the client and its RPC layer for programs without async code.
 //! - [`Frame`] is what arrives, [`Payload`] the bytes in it.
 //!
 //! ```no_run
@@ -36,6 +37,8 @@ mod policy;
 #[cfg(feature = "ipc")]
 mod topics;
 
+#[cfg(feature = "ipc")]
+pub mod blocking;
 #[cfg(feature = "broker")]
 pub mod broker;
 #[cfg(feature = "ipc")]

@@ -1,5 +1,6 @@
 //! Options of a connection.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use busway_net::link::{Endpoint, OutboxLimits};
@@ -30,12 +31,21 @@ impl Default for Reconnect {
     }
 }
 
-/// Options of a connection, from [`Client::builder`].
+/// Options of a connection, from [`Client::builder`]; those of [`blocking::Client::builder`] are the same.
+///
+/// [`blocking::Client::builder`]: crate::blocking::Client::builder
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before `connect`"]
-pub struct Builder {
-    pub(super) endpoint: Endpoint,
+pub struct Builder<C = Client> {
     name: String,
+    options: Options,
+    client: PhantomData<fn() -> C>,
+}
+
+/// What a connection keeps of its options.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) endpoint: Endpoint,
     pub(super) limits: Limits,
     pub(super) timeout: Duration,
     pub(super) keep_alive: Duration,
@@ -46,11 +56,10 @@ pub struct Builder {
     pub(super) shm_trust: ShmTrust,
 }
 
-impl Builder {
-    pub(super) fn new(endpoint: Endpoint, name: &str) -> Self {
-        Self {
+impl<C> Builder<C> {
+    pub(crate) fn new(endpoint: Endpoint, name: &str) -> Self {
+        let options = Options {
             endpoint,
-            name: name.to_owned(),
             limits: Limits::default(),
             timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(1),
@@ -59,38 +68,39 @@ impl Builder {
             reconnect: None,
             shm: true,
             shm_trust: ShmTrust::SameUser,
-        }
+        };
+        Self { name: name.to_owned(), options, client: PhantomData }
     }
 
     /// How long connecting, and each confirmation, may take (5 s).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
     /// How often the broker is told that this client lives (1 s). Brokers drop clients that are silent for 1.25 times
     /// their own timeout.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
-        self.keep_alive = interval;
+        self.options.keep_alive = interval;
         self
     }
 
     /// Frames (8192) and bytes (64 MiB) that may wait to be sent; beyond, sending waits.
     pub fn send_queue(mut self, frames: usize, bytes: usize) -> Self {
-        self.outbox = OutboxLimits { frames, bytes };
+        self.options.outbox = OutboxLimits { frames, bytes };
         self
     }
 
     /// Frames (8192) and bytes of payload (64 MiB; those in shared memory do not count) that may wait to be received;
     /// beyond, the newest are dropped and counted.
     pub fn receive_queue(mut self, frames: usize, bytes: usize) -> Self {
-        self.queue = OutboxLimits { frames, bytes };
+        self.options.queue = OutboxLimits { frames, bytes };
         self
     }
 
     /// The longest payload that is sent or received (256 MiB; at most 2 GiB).
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.limits.max_payload = bytes.min(MAX_PAYLOAD);
+        self.options.limits.max_payload = bytes.min(MAX_PAYLOAD);
         self
     }
 
@@ -98,23 +108,33 @@ impl Builder {
     /// exclusions. Whatever was waiting for a confirmation fails; [`Client::state`] reports the change. Off unless
     /// asked for.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
-        self.reconnect = Some(reconnect);
+        self.options.reconnect = Some(reconnect);
         self
     }
 
     /// Asks a local broker for the shared-memory lane (on). A broker that knows nothing of it, or has none to give,
     /// is used over its socket, with the same results.
     pub fn shm(mut self, on: bool) -> Self {
-        self.shm = on;
+        self.options.shm = on;
         self
     }
 
     /// Whose payloads are read in place ([`ShmTrust::SameUser`], as far as the broker allows it); others are copied.
     pub fn shm_trust(mut self, trust: ShmTrust) -> Self {
-        self.shm_trust = trust;
+        self.options.shm_trust = trust;
         self
     }
 
+    pub(crate) async fn connect_client(self) -> Result<Client, ConnectError> {
+        let Self { name, options, .. } = self;
+        let name = ClientName::parse(&name, &options.limits)?;
+        let queue = ReceiveQueue::new(options.queue.frames, options.queue.bytes);
+        let remote = Remote::connect(options, name.clone(), queue.clone()).await?;
+        Ok(Client::new(name, queue, Link::Remote(remote)))
+    }
+}
+
+impl Builder {
     /// Connects and registers.
     ///
     /// # Errors
@@ -123,10 +143,7 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        let name = ClientName::parse(&self.name, &self.limits)?;
-        let queue = ReceiveQueue::new(self.queue.frames, self.queue.bytes);
-        let remote = Remote::connect(self, name.clone(), queue.clone()).await?;
-        Ok(Client::new(name, queue, Link::Remote(remote)))
+        self.connect_client().await
     }
 }
 
@@ -137,6 +154,6 @@ mod tests {
     #[test]
     fn no_payload_outgrows_the_length_field() {
         let builder = Client::builder("/run/bus.sock", "anna").max_payload(usize::MAX);
-        assert_eq!(builder.limits.max_payload, MAX_PAYLOAD);
+        assert_eq!(builder.options.limits.max_payload, MAX_PAYLOAD);
     }
 }

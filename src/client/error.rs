@@ -46,6 +46,9 @@ pub enum ConnectError {
         /// Why.
         source: io::Error,
     },
+    /// The thread behind all blocking clients could not be started.
+    #[error("the thread that serves blocking clients cannot be started: {0}")]
+    Thread(#[source] io::Error),
     /// It took too long.
     #[error("the broker at {endpoint} did not complete the handshake in time")]
     Timeout {

@@ -315,6 +315,19 @@ impl Client {
     }
 }
 
+/// For the blocking client.
+impl Client {
+    /// As the drop of the last clone, but waits until what was accepted is written and the broker has read it.
+    pub(crate) async fn leave(&self) {
+        match &self.inner.link {
+            Link::Remote(remote) => remote.leave().await,
+            #[cfg(feature = "broker")]
+            Link::Local(local) => local.close(),
+        }
+        self.inner.queue.close();
+    }
+}
+
 /// For the RPC layer.
 #[cfg(feature = "rpc")]
 impl Client {

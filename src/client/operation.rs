@@ -12,7 +12,7 @@ use super::pending::Placed;
 #[cfg(feature = "rpc")]
 use super::slow_policy::PolicyRequest;
 use super::{Client, Link};
-use crate::payload::Content;
+use crate::payload::{Content, Payload};
 #[cfg(feature = "rpc")]
 use crate::policy::SlowPolicy;
 
@@ -66,6 +66,11 @@ impl<'a> Operation<'a> {
             Poll::Pending => TryErrorKind::Full,
         };
         Err(TryError { error, payload: self.content.into_payload() })
+    }
+
+    /// What was to be sent.
+    pub(crate) fn into_payload(self) -> Payload {
+        self.content.into_payload()
     }
 
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Confirmation, SendError>> {

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::ConnectionState;
-use super::builder::{Builder, Reconnect};
+use super::builder::{Options, Reconnect};
 use super::error::{ConnectError, SendError};
 use super::filter_memory::FilterMemory;
 use super::handshake;
@@ -51,7 +51,7 @@ pub(super) const CLOSED: &str = "closed by this client";
 /// The shared part of a client that is connected by a socket.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    pub(super) options: Builder,
+    pub(super) options: Options,
     pub(super) name: ClientName,
     pub(super) runtime: Handle,
     pub(super) outbox: Arc<Outbox>,
@@ -77,7 +77,7 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(super) async fn connect(
-        options: Builder,
+        options: Options,
         name: ClientName,
         queue: ReceiveQueue,
     ) -> Result<Arc<Self>, ConnectError> {
@@ -257,9 +257,18 @@ impl Remote {
     }
 
     pub(super) async fn close(&self) {
+        self.close_within(self.options.timeout).await;
+    }
+
+    /// As [`close`](Remote::close), with the patience of the last clone.
+    pub(super) async fn leave(&self) {
+        self.close_within(LAST_WRITE).await;
+    }
+
+    async fn close_within(&self, patience: Duration) {
         self.begin_closing();
         self.flush_all();
-        let _ = tokio::time::timeout(self.options.timeout, self.wind_up()).await;
+        let _ = tokio::time::timeout(patience, self.wind_up()).await;
         self.end(CLOSED);
     }
 
@@ -382,7 +391,7 @@ impl Remote {
         let mut delay = reconnect.first_delay.max(MIN_INTERVAL);
         loop {
             tokio::time::sleep(delay).await;
-            let Builder { endpoint, limits, timeout, .. } = &self.options;
+            let Options { endpoint, limits, timeout, .. } = &self.options;
             match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
                 Ok(connected) => return connected,
                 Err(error) => tracing::debug!(client = %self.name, "not connected again: {error}"),

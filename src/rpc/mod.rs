@@ -40,6 +40,7 @@ mod options;
 mod pack;
 mod server;
 mod shared;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,15 +50,18 @@ use serde::Serialize;
 
 pub use caller::{Call, Call0};
 pub use cursor::{Cursor, CursorHandle, Cursors, Records};
+pub(crate) use cursor::{NEXT, NEXT_BULK};
 pub use error::{CallError, ErrorCode, RpcError};
 pub use event::{Notification, Request};
 pub use handlers::Handlers;
 pub use methods::Methods;
 pub use options::Builder;
+pub(crate) use options::Options;
+pub(crate) use pack::pack;
+pub(crate) use workers::Workers;
 
 use crate::client::{Client, Operation};
 use crate::payload::Content;
-use options::Options;
 use shared::Shared;
 
 /// The RPC layer of a client.
@@ -95,10 +99,10 @@ impl Rpc {
         Builder::new(client)
     }
 
-    fn start(client: Client, options: Options, handlers: impl Handlers) -> Self {
+    pub(crate) fn start(client: Client, options: Options, handlers: impl Handlers, workers: Workers) -> Self {
         let shared = Arc::new(Shared::new(client, options));
         let guard = Arc::new(Guard(Arc::clone(&shared)));
-        server::start(&shared, Arc::downgrade(&guard), handlers);
+        server::start(&shared, Arc::downgrade(&guard), handlers, workers);
         Self { guard }
     }
 

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use super::Rpc;
 use super::handlers::Handlers;
+use super::{Rpc, Workers};
 use crate::client::Client;
 
-/// Options of the RPC layer, from [`Rpc::builder`].
+/// Options of the RPC layer, from [`Rpc::builder`]; those of [`blocking::rpc::Rpc::builder`] are the same.
+///
+/// [`blocking::rpc::Rpc::builder`]: crate::blocking::rpc::Rpc::builder
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before `start`"]
-pub struct Builder {
-    client: Client,
-    pub(super) options: Options,
+pub struct Builder<C = Client> {
+    pub(crate) client: C,
+    pub(crate) options: Options,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
+pub(crate) struct Options {
     pub(super) deadline: Duration,
     pub(super) max_calls: usize,
     pub(super) max_handlers: usize,
@@ -28,8 +30,8 @@ const QUEUE: (usize, usize) = (8192, 64 << 20);
 /// As many permits as a semaphore has.
 const MAX_PERMITS: usize = tokio::sync::Semaphore::MAX_PERMITS;
 
-impl Builder {
-    pub(super) fn new(client: Client) -> Self {
+impl<C> Builder<C> {
+    pub(crate) fn new(client: C) -> Self {
         let options = Options {
             deadline: Duration::from_secs(5),
             max_calls: 1024,
@@ -74,12 +76,14 @@ impl Builder {
         self.options.frame_queue = (frames, bytes);
         self
     }
+}
 
+impl Builder {
     /// Begins to serve what arrives. A program that only calls others gives `()`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(self, handlers: impl Handlers) -> Rpc {
-        Rpc::start(self.client, self.options, handlers)
+        Rpc::start(self.client, self.options, handlers, Workers::Tasks)
     }
 }

@@ -17,7 +17,7 @@ const EMPTY_MAP: [u8; 1] = [0x80];
 const MAX_DEPTH: usize = 128;
 
 /// Packs a value. Nil is no bytes at all: services that take no parameters refuse any, a nil too.
-pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+pub(crate) fn pack(value: &impl Serialize) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     let packed = rmp_serde::to_vec_named(value)?;
     Ok(if packed == NIL { Vec::new() } else { packed })
 }

@@ -16,6 +16,7 @@ use super::event::{Notification, Request};
 use super::handlers::Handlers;
 use super::pack::unpack;
 use super::shared::Shared;
+use super::workers::{OnItsWay, Workers, on_thread};
 use super::{Guard, Rpc};
 use crate::client::SendError;
 use crate::client::announcements::INFO_TOPIC;
@@ -34,11 +35,12 @@ struct Server<H> {
     shared: Arc<Shared>,
     guard: Weak<Guard>,
     handlers: H,
+    workers: Workers,
 }
 
 /// Starts the tasks.
-pub(super) fn start(shared: &Arc<Shared>, guard: Weak<Guard>, handlers: impl Handlers) {
-    let server = Arc::new(Server { shared: Arc::clone(shared), guard, handlers });
+pub(super) fn start(shared: &Arc<Shared>, guard: Weak<Guard>, handlers: impl Handlers, workers: Workers) {
+    let server = Arc::new(Server { shared: Arc::clone(shared), guard, handlers, workers });
     tokio::spawn(Arc::clone(&server).read());
     tokio::spawn(server.handle_frames());
 }
@@ -121,12 +123,19 @@ impl<H: Handlers> Server<H> {
     }
 
     fn take_request(self: &Arc<Self>, frame: Frame, call_id: u32) {
-        if let Err(Unpushed::Lost(frame)) = self.shared.requests.push(frame) {
-            if let Some(frame) = frame {
-                self.refuse(&frame, call_id);
-            }
-        } else if let Ok(permit) = Arc::clone(&self.shared.handlers).try_acquire_owned() {
-            tokio::spawn(Arc::clone(self).handle_requests(permit));
+        match self.shared.requests.push(frame) {
+            Ok(()) => self.start_handler(),
+            Err(Unpushed::Lost(Some(frame))) => self.refuse(&frame, call_id),
+            // It has no policies, and gives every frame back.
+            Err(_) => {}
+        }
+    }
+
+    fn start_handler(self: &Arc<Self>) {
+        if let Some(on_its_way) = self.workers.begin()
+            && let Ok(permit) = Arc::clone(&self.shared.handlers).try_acquire_owned()
+        {
+            self.workers.start(Arc::clone(self).handle_requests(permit, on_its_way));
         }
     }
 
@@ -140,9 +149,13 @@ impl<H: Handlers> Server<H> {
     }
 
     /// Handles requests one by one until none waits.
-    async fn handle_requests(self: Arc<Self>, mut permit: OwnedSemaphorePermit) {
+    async fn handle_requests(self: Arc<Self>, mut permit: OwnedSemaphorePermit, on_its_way: OnItsWay) {
+        drop(on_its_way);
         loop {
             while let Some(frame) = self.shared.requests.try_recv() {
+                if matches!(self.workers, Workers::Threads(_)) && !self.shared.requests.is_empty() {
+                    self.start_handler();
+                }
                 self.handle_request(frame).await;
                 consume_budget().await;
             }
@@ -187,20 +200,35 @@ impl<H: Handlers> Server<H> {
     /// Handles notifications and frames in their order.
     async fn handle_frames(self: Arc<Self>) {
         while let Some(frame) = self.shared.frames.recv().await {
-            let Some(rpc) = self.rpc() else { break };
-            let is_notification =
-                frame.kind() == FrameKind::Message && frame.payload().first() == Some(&rpc::NOTIFICATION);
-            let handled = if is_notification {
-                catch(self.handlers.notification(Notification::new(frame, rpc))).await
-            } else {
-                catch(self.handlers.frame(&rpc, frame)).await
-            };
-            if let Err(words) = handled {
-                tracing::error!("the handler of a frame panicked: {words}");
+            match self.workers {
+                Workers::Tasks => self.handle_frame(frame).await,
+                Workers::Threads(_) => on_thread(Arc::clone(&self).handle_burst(frame)).await,
             }
             consume_budget().await;
         }
         self.shared.is_finished.send_replace(true);
+    }
+
+    /// Handles a frame and those that wait behind it.
+    async fn handle_burst(self: Arc<Self>, first: Frame) {
+        let mut next = Some(first);
+        while let Some(frame) = next {
+            self.handle_frame(frame).await;
+            next = self.shared.frames.try_recv();
+        }
+    }
+
+    async fn handle_frame(&self, frame: Frame) {
+        let Some(rpc) = self.rpc() else { return };
+        let is_notification = frame.kind() == FrameKind::Message && frame.payload().first() == Some(&rpc::NOTIFICATION);
+        let handled = if is_notification {
+            catch(self.handlers.notification(Notification::new(frame, rpc))).await
+        } else {
+            catch(self.handlers.frame(&rpc, frame)).await
+        };
+        if let Err(words) = handled {
+            tracing::error!("the handler of a frame panicked: {words}");
+        }
     }
 
     /// For a handler; none when the application has dropped its own.

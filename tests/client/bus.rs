@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use busway::broker::{Broker, RegisterError};
-use busway::client::{self, Builder, ConnectError};
-use busway::{Client, Endpoint, QoS, ResultCode};
+use busway::broker::RegisterError;
+use busway::client::{self, ConnectError};
+use busway::{Endpoint, QoS, ResultCode};
 use rustix::process::Signal;
 
 use crate::expectations::{NOT_REGISTERED, until};
 use crate::support::{BrokerProcess, Flavor, Setup, Transport};
+use crate::{Broker, Builder, Client};
 
 /// One column of the table of promises.
 #[derive(Clone, Copy, Debug)]

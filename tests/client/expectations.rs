@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use busway::client::{ConnectionState, SendError};
-use busway::{Client, Frame, FrameKind, QoS, ResultCode};
+use busway::{Frame, FrameKind, QoS, ResultCode};
+
+use crate::Client;
 
 /// The four of them.
 pub(crate) const EVERY_QOS: [QoS; 4] = [QoS::No, QoS::Processed, QoS::Realtime, QoS::RealtimeProcessed];

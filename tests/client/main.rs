@@ -6,6 +6,11 @@
 
 #![cfg(feature = "broker")]
 
+// Whose client the promises are about.
+use busway::Client;
+use busway::broker::Broker;
+use busway::client::Builder;
+
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the wire suite, which needs all of it")]
 #[path = "../support/mod.rs"]
 mod support;

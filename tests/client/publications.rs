@@ -1,7 +1,8 @@
 //! Publications, to all subscribers or to one.
 
-use busway::{Client, FrameKind, QoS};
+use busway::{FrameKind, QoS};
 
+use crate::Client;
 use crate::bus::Place;
 use crate::expectations::{EVERY_QOS, expect_nothing, expect_publication, next, next_text};
 use crate::promises::promises;

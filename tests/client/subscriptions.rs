@@ -1,8 +1,9 @@
 //! What a client hears: subscribing and unsubscribing, one filter or several.
 
+use busway::QoS;
 use busway::client::SendError;
-use busway::{Client, QoS};
 
+use crate::Client;
 use crate::bus::{Bus, Place};
 use crate::expectations::{EVERY_QOS, expect_nothing, expect_publication, next_text, settle};
 use crate::promises::promises;

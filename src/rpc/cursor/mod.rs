@@ -38,9 +38,9 @@ pub use client::Cursor;
 pub use server::{Cursors, Records};
 
 /// The method that returns the next record, unless a service has another.
-pub(super) const NEXT: &str = "N";
+pub(crate) const NEXT: &str = "N";
 /// The method that returns the next records.
-pub(super) const NEXT_BULK: &str = "NB";
+pub(crate) const NEXT_BULK: &str = "NB";
 
 /// What stands for an open cursor: it travels as `{u: 16 bytes, n: COUNT?}`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

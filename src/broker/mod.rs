@@ -127,7 +127,8 @@ impl Broker {
         Ok(Self { shared, endpoints, trust: options.lane.trust, tasks: Mutex::new(tasks) })
     }
 
-    /// Where it listens, in the order of the builder; a TCP port of 0 has become a real one.
+    /// Where it listens, in the order of the builder, sockets that were bound already last; a TCP port of 0 has become a
+    /// real one.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

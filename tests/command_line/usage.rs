@@ -66,6 +66,7 @@ fn the_help_of_buswayd_lists_every_option() {
     assert_eq!((outcome.status.code(), outcome.stderr.as_str()), (Some(0), ""));
     for word in [
         "-B, --bind",
+        "fifo:PATH",
         "-P, --pid-file",
         "-D, --daemonize",
         "-w, --workers",

@@ -52,7 +52,10 @@ impl Syslog {
 
 /// Whether this process may give others a `/dev` of their own; says so if not.
 fn may_mount() -> bool {
-    let may = Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success());
+    let may = Command::new("unshare")
+        .args(["-m", "mount", "--make-rprivate", "/"])
+        .status()
+        .is_ok_and(|status| status.success());
     if !may {
         #[allow(clippy::print_stderr, reason = "a test that was not run says so")]
         {

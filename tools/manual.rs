@@ -14,24 +14,21 @@ pub(crate) struct Page {
 }
 
 /// The page of a command, then those of its subcommands.
-pub(crate) fn pages(command: Command, section: &str) -> io::Result<Vec<Page>> {
+pub(crate) fn pages(command: Command) -> io::Result<Vec<Page>> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut pages = Vec::new();
-    collect(&command, section, &mut pages)?;
+    collect(&command, &mut pages)?;
     Ok(pages)
 }
 
-fn collect(command: &Command, section: &str, pages: &mut Vec<Page>) -> io::Result<()> {
+fn collect(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
     let manual = format!("Busway {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).section(section).source(&manual).manual("Busway");
+    let man = Man::new(command.clone()).source(&manual).manual("Busway");
     let mut text = Vec::new();
     man.render(&mut text)?;
     pages.push(Page { file_name: man.get_filename(), text });
-    command
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .try_for_each(|command| collect(command, section, pages))
+    command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|command| collect(command, pages))
 }
 
 /// A script that teaches a shell to complete the command. It is made in memory: the generators panic when whoever

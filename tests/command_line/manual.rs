@@ -100,7 +100,7 @@ fn a_directory_that_cannot_be_made_is_an_error() {
 #[test]
 fn the_daemon_has_a_page_that_names_each_of_its_options() {
     let page = buswayd(&["--man"]);
-    assert!(page.contains(".TH buswayd 8"), "{page}");
+    assert!(page.contains(".TH buswayd 1"), "{page}");
     expect_page(&page, &buswayd(&["--help"]));
 }
 

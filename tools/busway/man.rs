@@ -11,7 +11,7 @@ use crate::options::Options;
 
 /// All pages one after the other, or each in its own file.
 pub(crate) fn pages(directory: Option<&Path>) -> Result<(), Failure> {
-    let pages = manual::pages(Options::command(), "1")?;
+    let pages = manual::pages(Options::command())?;
     let Some(directory) = directory else {
         return Ok(pages.iter().try_for_each(|page| manual::print(&page.text))?);
     };

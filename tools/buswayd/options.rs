@@ -201,7 +201,7 @@ impl Options {
         let text = match self.completions {
             Some(shell) => Ok(manual::completions(Self::command(), shell)),
             None if self.man => {
-                manual::pages(Self::command(), "8").map(|pages| pages.into_iter().flat_map(|page| page.text).collect())
+                manual::pages(Self::command()).map(|pages| pages.into_iter().flat_map(|page| page.text).collect())
             }
             None => return None,
         };

@@ -65,6 +65,10 @@ impl Place {
 
     /// A client has lost its connection.
     pub(crate) fn lost(&self, client: &Client) -> Failure {
-        Failure::NoBroker(format!("{}: {}", self.row.name(), listen::reason(client)))
+        Failure::NoBroker(format!(
+            "{}: {}; its log says why, if it still runs",
+            self.row.name(),
+            listen::reason(client)
+        ))
     }
 }

@@ -30,6 +30,7 @@ pub struct Payload {
 enum Home {
     Bytes(Bytes),
     /// Short ones, without memory of their own.
+    #[cfg_attr(not(feature = "ipc"), allow(dead_code, reason = "only clients receive any"))]
     Short {
         length: u8,
         bytes: [u8; SHORT],

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) daemonize: bool,
 
     /// The one in the background
-    #[arg(long, hide = true, requires = "daemonize")]
+    #[arg(long, hide = true)]
     pub(crate) detached: bool,
 
     /// Worker threads [default: half of the processors, at least 1 and at most 4]

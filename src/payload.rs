@@ -250,6 +250,10 @@ impl From<String> for Payload {
 
 impl From<&[u8]> for Payload {
     fn from(bytes: &[u8]) -> Self {
+        #[cfg(feature = "ipc")]
+        if bytes.len() <= SHORT {
+            return Self::short(bytes);
+        }
         Bytes::copy_from_slice(bytes).into()
     }
 }

@@ -1,6 +1,7 @@
 //! A client in the broker's own process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use busway_net::wire::{self, ResultCode};
@@ -34,27 +35,28 @@ pub(crate) struct Local {
 /// Whether this client waits for a receiver: it sends nothing else meanwhile.
 #[derive(Default)]
 struct Hold {
-    state: Mutex<HoldState>,
-}
-
-#[derive(Default)]
-struct HoldState {
-    is_held: bool,
-    waiting: Vec<Waker>,
+    /// Changed under the lock.
+    is_held: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl Hold {
     fn begin(self: &Arc<Self>) -> Held {
-        self.state.lock().is_held = true;
+        let waiting = self.waiting.lock();
+        self.is_held.store(true, Ordering::Release);
+        drop(waiting);
         Held(Arc::clone(self))
     }
 
     fn poll_free(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock();
-        if !state.is_held {
+        if !self.is_held.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        state.waiting.push(context.waker().clone());
+        let mut waiting = self.waiting.lock();
+        if !self.is_held.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        waiting.push(context.waker().clone());
         Poll::Pending
     }
 }
@@ -64,10 +66,9 @@ struct Held(Arc<Hold>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.is_held = false;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
+        let mut waiting = self.0.waiting.lock();
+        self.0.is_held.store(false, Ordering::Release);
+        let waiting = std::mem::take(&mut *waiting);
         waiting.into_iter().for_each(Waker::wake);
     }
 }

@@ -373,40 +373,64 @@ impl Shared {
         state.arrived += gap;
         state.frames.add_gap(gap);
         let rules = self.rules.of(&frame);
-        let policy = rules.unwrap_or(SlowPolicy::DropNewest);
         if state.closed || (rules.is_none() && state.frames.is_full()) {
             state.lose(1);
             return Err(Unpushed::Lost(Some(Box::new(frame))));
         }
+        state.arrived += 1;
+        state.taken_frames += 1;
+        state.taken_bytes += frame.payload.len() as u64;
+        match rules {
+            None => {
+                state.frames.append(frame, SlowPolicy::DropNewest);
+                Ok(())
+            }
+            Some(policy) => self.push_by(state, frame, policy),
+        }
+    }
+
+    /// As the policy says; the frame has been counted as taken.
+    #[cold]
+    fn push_by(&self, state: &mut State, frame: Frame, policy: SlowPolicy) -> Result<(), Unpushed> {
         let length = frame.payload.len() as u64;
-        match state.frames.push(frame, policy) {
+        let refused = match state.frames.push(frame, policy) {
             Pushed::Taken { dropped } => {
                 state.lost += dropped;
                 state.dropped += dropped;
+                return Ok(());
+            }
+            Pushed::Full(frame) if self.at_wait == AtWait::Take => {
+                state.frames.append(frame, policy);
+                return Ok(());
             }
             Pushed::Dropped => {
-                state.arrived += 1;
                 state.lost += 1;
-                return Err(Unpushed::Lost(None));
+                Unpushed::Lost(None)
             }
-            Pushed::Full(frame) if self.at_wait == AtWait::Take => state.frames.append(frame, policy),
-            Pushed::Full(_) => {
-                #[cfg(feature = "broker")]
-                if let (AtWait::Ask, SlowPolicy::Wait(bound), false) = (self.at_wait, policy, state.is_stalled) {
-                    return Err(Unpushed::Wait(bound));
+            #[cfg(feature = "broker")]
+            Pushed::Full(_) if self.at_wait == AtWait::Ask && !state.is_stalled => match policy {
+                SlowPolicy::Wait(bound) => {
+                    state.arrived -= 1;
+                    Unpushed::Wait(bound)
                 }
-                state.lose(1);
-                return Err(Unpushed::Lost(None));
-            }
-        }
-        state.arrived += 1;
-        state.taken_frames += 1;
-        state.taken_bytes += length;
-        Ok(())
+                _ => state.lose_arrived(),
+            },
+            Pushed::Full(_) => state.lose_arrived(),
+        };
+        state.taken_frames -= 1;
+        state.taken_bytes -= length;
+        Err(refused)
     }
 }
 
 impl State {
+    /// A frame that has arrived is dropped behind the last one.
+    fn lose_arrived(&mut self) -> Unpushed {
+        self.arrived -= 1;
+        self.lose(1);
+        Unpushed::Lost(None)
+    }
+
     /// Counts frames that were dropped behind the last one.
     fn lose(&mut self, frames: u64) {
         self.arrived += frames;

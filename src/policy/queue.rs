@@ -118,6 +118,7 @@ impl<T: Queued> PolicyQueue<T> {
     }
 
     /// Takes a frame, limits or not.
+    #[inline]
     pub(crate) fn append(&mut self, item: T, policy: SlowPolicy) {
         let number = self.next_number;
         self.next_number += 1;
@@ -152,6 +153,7 @@ impl<T: Queued> PolicyQueue<T> {
     }
 
     /// The next frame, and how many were dropped just before it.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<(T, u64)> {
         let entry = self.entries.pop_front()?;
         self.forget(&entry);
@@ -170,6 +172,7 @@ impl<T: Queued> PolicyQueue<T> {
         *gap += entry.gap + 1;
     }
 
+    #[inline]
     fn forget(&mut self, entry: &Entry<T>) {
         self.waiting_bytes -= entry.item.weight();
         if entry.may_drop

@@ -8,6 +8,7 @@ use busway::blocking::rpc::{Methods, Request, Rpc};
 use crate::Client;
 use crate::bus::Place;
 use crate::promises::promises;
+use crate::threads::FOR_EVER;
 
 promises! {
     everywhere {
@@ -39,7 +40,7 @@ async fn a_task_may_call_and_serve(place: Place) {
     let task = tokio::spawn(async move {
         let echo = Methods::new().method("echo", |request: Request| Ok(request.params()));
         let _service = Rpc::new(service, echo);
-        let rpc = Rpc::new(caller, ());
+        let rpc = Rpc::builder(caller).deadline(FOR_EVER).start(());
         for _ in 0..300 {
             assert_eq!(rpc.call("service", "echo", "words").wait().expect("it answers").as_slice(), b"words");
         }

@@ -11,7 +11,7 @@ use busway::rpc::{CallError, ErrorCode, RpcError};
 use busway::{QoS, ResultCode};
 
 use crate::bus::Bus;
-use crate::threads::{client, text, threads};
+use crate::threads::{caller, client, text, threads};
 
 threads! {
     everywhere {
@@ -31,7 +31,7 @@ fn methods_are_called_raw_and_typed(bus: &mut Bus) {
         .typed_method("add", |(one, other): (i64, i64), _| Ok(one + other))
         .otherwise(|request: Request| Ok(format!("there is no {}", request.method())));
     let _service = Rpc::new(client(bus, "service"), methods);
-    let rpc = Rpc::new(client(bus, "caller"), ());
+    let rpc = caller(bus, "caller");
     assert_eq!(text(&rpc.call("service", "echo", "words").wait().unwrap()), "words");
     assert_eq!(text(&rpc.call("service", "who", "").realtime().wait().unwrap()), "caller");
     assert_eq!(rpc.call_typed::<i64>("service", "add", &(40, 2)).wait().unwrap(), 42);
@@ -45,7 +45,7 @@ fn errors_of_the_peer_reach_the_caller(bus: &mut Bus) {
         .method("fail", |_| Err::<&str, _>(RpcError::new(ErrorCode(-777), "out of fruit")))
         .typed_method("add", |(one, other): (i64, i64), _| Ok(one + other));
     let _service = Rpc::new(client(bus, "service"), methods);
-    let rpc = Rpc::new(client(bus, "caller"), ());
+    let rpc = caller(bus, "caller");
     let code = |method, params: &str| match rpc.call("service", method, params).wait() {
         Err(CallError::Answered(error)) => error.code(),
         other => panic!("{other:?} is not an answer with an error"),
@@ -60,7 +60,7 @@ fn errors_of_the_peer_reach_the_caller(bus: &mut Bus) {
 }
 
 fn a_call_to_nobody_ends_at_once(bus: &mut Bus) {
-    let rpc = Rpc::builder(client(bus, "caller")).deadline(Duration::from_secs(3_600)).start(());
+    let rpc = caller(bus, "caller");
     for outcome in [rpc.call("nobody", "method", "").wait().map(drop), rpc.call0("nobody", "method", "").wait()] {
         let not_there = matches!(outcome, Err(CallError::Send(SendError::Refused(ResultCode::NOT_REGISTERED))));
         assert!(not_there, "{outcome:?}");
@@ -92,7 +92,7 @@ fn what_needs_no_reply_arrives_in_order(bus: &mut Bus) {
         .on_frame(move |_, frame| drop(frames.send(text(frame.payload()))));
     let service = Rpc::new(client(bus, "service"), methods);
     service.client().subscribe("topic").wait().unwrap();
-    let rpc = Rpc::new(client(bus, "caller"), ());
+    let rpc = caller(bus, "caller");
     rpc.call0("service", "note", "called").wait().unwrap();
     assert_eq!(tells.recv().unwrap(), "called");
     for number in 0..300 {
@@ -116,7 +116,7 @@ fn a_storm_from_eight_threads_is_answered(bus: &mut Bus) {
         Ok(request.params())
     });
     let service = Rpc::new(client(bus, "service"), methods);
-    let rpc = Rpc::new(client(bus, "caller"), ());
+    let rpc = caller(bus, "caller");
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let rpc = &rpc;

@@ -6,7 +6,7 @@ use busway::blocking::rpc::{Cursors, Methods, Request, Rpc};
 use busway::rpc::{CallError, CursorHandle, ErrorCode, RpcError};
 
 use crate::bus::Bus;
-use crate::threads::{client, threads};
+use crate::threads::{caller, client, threads};
 
 threads! {
     everywhere {
@@ -36,7 +36,7 @@ fn open(rpc: &Rpc, count: u32) -> CursorHandle {
 
 fn records_are_read_one_by_one_and_in_bulk(bus: &mut Bus) {
     let (_service, cursors) = service(bus);
-    let rpc = Rpc::new(client(bus, "reader"), ());
+    let rpc = caller(bus, "reader");
     for (count, bulk) in [(0, 3), (1, 3), (3, 3), (50, 7), (20, 1_000)] {
         let expected: Vec<u32> = (0..count).collect();
         let one_by_one: Result<Vec<u32>, _> = rpc.cursor("service", open(&rpc, count)).collect();
@@ -51,7 +51,7 @@ fn records_are_read_one_by_one_and_in_bulk(bus: &mut Bus) {
 
 fn an_iterator_that_fails_ends_the_reading(bus: &mut Bus) {
     let (_service, _cursors) = service(bus);
-    let rpc = Rpc::new(client(bus, "reader"), ());
+    let rpc = caller(bus, "reader");
     let handle = rpc.call_typed("service", "failing", &()).wait().expect("it is opened");
     let mut records = rpc.cursor::<u8>("service", handle);
     assert_eq!(records.next().expect("a record").expect("no error"), 1);
@@ -62,7 +62,7 @@ fn an_iterator_that_fails_ends_the_reading(bus: &mut Bus) {
 
 fn a_cursor_that_nobody_has_opened_is_not_found(bus: &mut Bus) {
     let (_service, cursors) = service(bus);
-    let rpc = Rpc::new(client(bus, "reader"), ());
+    let rpc = caller(bus, "reader");
     let closed = open(&rpc, 3);
     cursors.close(&closed);
     for handle in [closed, CursorHandle::new([7; 16])] {

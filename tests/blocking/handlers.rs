@@ -13,7 +13,7 @@ use busway::{Frame, Payload};
 
 use crate::bus::Bus;
 use crate::support::eventually;
-use crate::threads::{client, text, threads, wait_until_gone};
+use crate::threads::{FOR_EVER, caller, client, service, text, threads, wait_until_gone};
 
 threads! {
     everywhere {
@@ -28,13 +28,6 @@ threads! {
         the_last_handle_dropped_ends_serving
         what_handlers_hold_may_block_as_it_is_dropped
     }
-}
-
-/// Longer than any promise takes: a call that ends before it does not end by it.
-const FOR_EVER: Duration = Duration::from_secs(3_600);
-
-fn caller(bus: &Bus, name: &str) -> Rpc {
-    Rpc::builder(client(bus, name)).deadline(FOR_EVER).start(())
 }
 
 struct Lamp {
@@ -60,7 +53,7 @@ impl Handlers for Lamp {
 
 fn handlers_may_be_a_trait(bus: &mut Bus) {
     let (told, seen) = channel();
-    let lamp = Rpc::new(client(bus, "lamp"), Lamp { told });
+    let lamp = service(bus, "lamp", Lamp { told });
     lamp.client().subscribe("light").wait().unwrap();
     let rpc = caller(bus, "caller");
     assert_eq!(text(&rpc.call("lamp", "level", [7].as_slice()).wait().unwrap()), "7");
@@ -76,7 +69,7 @@ fn a_handler_that_panics_is_an_internal_error(bus: &mut Bus) {
         .method("panic", |request: Request| Ok(request.params()[1..][..0].to_vec()))
         .on_notification(|_| panic!("the notification was too much"));
     // One at a time: a handler that took its place with it would leave none.
-    let _service = Rpc::builder(client(bus, "service")).max_handlers(1).start(methods);
+    let _service = Rpc::builder(client(bus, "service")).deadline(FOR_EVER).max_handlers(1).start(methods);
     let rpc = caller(bus, "caller");
     for _ in 0..3 {
         assert_eq!(rpc.call("service", "panic", "").wait().unwrap_err().code(), ErrorCode::INTERNAL);
@@ -94,7 +87,7 @@ fn a_handler_may_call_its_own_service_and_use_its_client(bus: &mut Bus) {
             _ => Ok(number * rpc.call_typed::<u64>("service", "factorial", &(number - 1)).wait()?),
         }
     });
-    let _service = Rpc::new(client(bus, "service"), methods);
+    let _service = service(bus, "service", methods);
     let watcher = client(bus, "watcher");
     watcher.subscribe("steps").wait().unwrap();
     let rpc = caller(bus, "caller");
@@ -109,7 +102,7 @@ fn a_handler_of_frames_may_call(bus: &mut Bus) {
         let answer = rpc.call("service", "echo", frame.payload().clone()).wait().expect("it answers itself");
         told.send(text(&answer)).expect("somebody looks");
     });
-    let _service = Rpc::new(client(bus, "service"), methods);
+    let _service = service(bus, "service", methods);
     let anna = client(bus, "anna");
     for number in 0..20 {
         anna.send("service", format!("message {number}")).wait().unwrap();
@@ -127,7 +120,7 @@ fn handlers_that_wait_for_each_other_run_at_once(bus: &mut Bus) {
         together.wait();
         Ok("met")
     });
-    let _service = Rpc::new(client(bus, "service"), methods);
+    let _service = service(bus, "service", methods);
     let rpc = caller(bus, "caller");
     thread::scope(|scope| {
         let calls: Vec<_> = (0..HANDLERS).map(|_| scope.spawn(|| rpc.call("service", "meet", "").wait())).collect();
@@ -147,7 +140,7 @@ fn no_more_handlers_run_than_may(bus: &mut Bus) {
         now.fetch_sub(1, Ordering::SeqCst);
         Ok("")
     });
-    let _service = Rpc::builder(client(bus, "service")).max_handlers(2).start(methods);
+    let _service = Rpc::builder(client(bus, "service")).deadline(FOR_EVER).max_handlers(2).start(methods);
     let rpc = caller(bus, "caller");
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -174,7 +167,7 @@ fn gated() -> (Methods, Receiver<()>, Sender<()>) {
 
 fn a_caller_that_vanishes_leaves_its_handler_and_others_alone(bus: &mut Bus) {
     let (methods, has_begun, open) = gated();
-    let _service = Rpc::new(client(bus, "service"), methods);
+    let _service = service(bus, "service", methods);
     let vanishing = caller(bus, "vanishing");
     let call = thread::spawn({
         let vanishing = vanishing.clone();
@@ -191,7 +184,7 @@ fn a_caller_that_vanishes_leaves_its_handler_and_others_alone(bus: &mut Bus) {
 
 fn a_call_ends_when_its_peer_leaves(bus: &mut Bus) {
     let (methods, has_begun, open) = gated();
-    let service = Rpc::new(client(bus, "service"), methods);
+    let service = service(bus, "service", methods);
     let rpc = caller(bus, "caller");
     thread::scope(|scope| {
         let call = scope.spawn(|| rpc.call("service", "wait", "").wait().map(drop));
@@ -205,19 +198,19 @@ fn a_call_ends_when_its_peer_leaves(bus: &mut Bus) {
 
 fn the_last_handle_dropped_ends_serving(bus: &mut Bus) {
     let (methods, has_begun, open) = gated();
-    let service = Rpc::new(client(bus, "service"), methods);
+    let served = service(bus, "service", methods);
     let rpc = caller(bus, "caller");
     thread::scope(|scope| {
         let call = scope.spawn(|| rpc.call("service", "wait", "").wait());
         has_begun.recv().unwrap();
         // What runs may finish.
-        drop(service);
+        drop(served);
         open.send(()).unwrap();
         assert_eq!(text(&call.join().expect("no panic").unwrap()), "went on");
     });
     wait_until_gone(bus, "service");
     // Nobody has to wait for it when nothing runs.
-    let service = Rpc::new(client(bus, "idle service"), Methods::new());
+    let service = service(bus, "idle service", Methods::new());
     let closed = service.client().state_changes();
     drop(service);
     wait_until_gone(bus, "idle service");
@@ -237,7 +230,7 @@ impl Drop for Farewell {
 
 fn what_handlers_hold_may_block_as_it_is_dropped(bus: &mut Bus) {
     let watcher = client(bus, "watcher");
-    let service = Rpc::new(client(bus, "service"), Farewell(client(bus, "other")));
+    let service = service(bus, "service", Farewell(client(bus, "other")));
     drop(service);
     assert_eq!(text(watcher.recv().expect("it is connected").payload()), "farewell");
     eventually("the end of the client in the handlers", || {

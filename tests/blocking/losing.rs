@@ -12,7 +12,7 @@ use busway::{QoS, ResultCode};
 use crate::bus::Bus;
 use crate::expectations::DISCONNECTED;
 use crate::support::{WATCHDOG, eventually};
-use crate::threads::{client, is_closed, next_text, subscriber, threads};
+use crate::threads::{FOR_EVER, client, is_closed, next_text, subscriber, threads};
 
 threads! {
     everywhere {
@@ -26,9 +26,6 @@ threads! {
         a_name_that_is_taken_is_an_error
     }
 }
-
-/// Longer than any promise takes: what ends before it does not end by it.
-const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 fn a_close_ends_every_wait(bus: &mut Bus) {
     let anna = client(bus, "anna");

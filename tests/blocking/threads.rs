@@ -3,8 +3,10 @@
 use std::panic::resume_unwind;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use busway::blocking::Client;
+use busway::blocking::rpc::{Handlers, Rpc};
 use busway::client::ConnectionState;
 
 use crate::bus::{Bus, Place};
@@ -63,6 +65,19 @@ pub(crate) fn client(bus: &Bus, name: &str) -> Client {
 
 pub(crate) fn subscriber(bus: &Bus, name: &str, topics: &[&str]) -> Client {
     at_once(bus.subscriber(name, topics)).0
+}
+
+/// Longer than any promise takes: what ends before it does not end by it.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+/// A service; its own calls have no deadline to speak of.
+pub(crate) fn service(bus: &Bus, name: &str, handlers: impl Handlers) -> Rpc {
+    Rpc::builder(client(bus, name)).deadline(FOR_EVER).start(handlers)
+}
+
+/// Who calls and serves nobody.
+pub(crate) fn caller(bus: &Bus, name: &str) -> Rpc {
+    service(bus, name, ())
 }
 
 pub(crate) fn wait_until_gone(bus: &Bus, name: &str) {

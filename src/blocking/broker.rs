@@ -84,7 +84,14 @@ impl Broker {
     /// Announces the end, lets clients take what waits for them (for at most a second), closes every connection and
     /// removes the sockets.
     pub fn shut_down(self) {
-        let _ = self.runtime.run(self.broker.shut_down());
+        let _ = self.runtime.run(self.broker.end());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Its paths and ports are free when this returns.
+        let _ = self.runtime.run(self.broker.end_tasks());
     }
 }
 

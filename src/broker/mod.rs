@@ -175,6 +175,11 @@ impl Broker {
     /// Announces the end, lets clients take what waits for them (for at most a second), closes every connection and
     /// removes the sockets.
     pub async fn shut_down(self) {
+        self.end().await;
+    }
+
+    /// As [`shut_down`](Broker::shut_down).
+    pub(crate) async fn end(&self) {
         let router = &self.shared.router;
         let mut touched = Touched::new(router.next_id());
         control::announce(router, control::WARN_TOPIC, "shutdown", None, &mut touched);
@@ -183,6 +188,11 @@ impl Broker {
         while tokio::time::Instant::now() < deadline && self.is_writing() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.end_tasks().await;
+    }
+
+    /// Stops accepting and removes the sockets; ready when that is done.
+    pub(crate) async fn end_tasks(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             task.abort();

@@ -161,7 +161,7 @@ impl DownLane {
             ..Descriptor::default()
         };
         let item = Item { descriptor, parts: Parts::default() };
-        self.queue.offer(token, &item, Load::Borrowed(&[]), BrokerHeader::SIZE)
+        self.queue.offer_answer(token, &item, BrokerHeader::SIZE)
     }
 
     /// How many frames the client has lost before the next one.

@@ -175,10 +175,20 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         match self.settle(&mut state, taken) {
             None => Err(Refused::Closed),
             Some(false) => Err(Refused::Full),
-            Some(true) => {
-                let before = state.token.replace(token);
-                Ok(if before == Some(token) { Touch::Again } else { Touch::First })
-            }
+            Some(true) => Ok(state.touch(token)),
+        }
+    }
+
+    /// Takes an answer without waiting, limits or not; as [`Outbox::offer_answer`].
+    pub(super) fn offer_answer(&self, token: u64, item: &Item<'_>, bytes: usize) -> Result<Touch, Refused> {
+        let mut state = self.state.lock();
+        if state.closed || state.violation.is_some() {
+            return Err(Refused::Closed);
+        }
+        let taken = state.take(item, Load::Borrowed(&[]), bytes);
+        match self.settle(&mut state, taken) {
+            None => Err(Refused::Closed),
+            Some(()) => Ok(state.touch(token)),
         }
     }
 
@@ -362,6 +372,11 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
 }
 
 impl<P: Placing> State<P> {
+    fn touch(&mut self, token: u64) -> Touch {
+        let before = self.token.replace(token);
+        if before == Some(token) { Touch::Again } else { Touch::First }
+    }
+
     fn level(&self) -> Level {
         Level {
             frames: self.backlog.frames(),

@@ -59,7 +59,9 @@ impl SocketSink {
 
     /// As [`Sink::acknowledge`].
     pub(super) fn try_acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
-        self.outbox.offer(token, |batch| batch.inline().extend_from_slice(&encode_acknowledgement(op_id, code)))
+        // It answers the peer's own operation. The connection is held when more than half of the outbox waits, so that
+        // these are few; refused, they would cut a client for a large frame that it has sent to itself.
+        self.outbox.offer_answer(token, |batch| batch.inline().extend_from_slice(&encode_acknowledgement(op_id, code)))
     }
 }
 

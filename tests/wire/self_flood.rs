@@ -3,13 +3,14 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Delivery, Request, Setup, promises};
+use crate::support::{Delivery, Request, Setup, code, promises};
 
 promises! {
     busway_only {
         "the reference cuts it as a slow receiver": a_client_that_floods_itself_with_messages_is_slowed_and_gets_them_all
         "the reference cuts it as a slow receiver": a_client_that_floods_its_own_subscription_is_slowed_and_gets_it_all
         "the reference cuts it as a slow receiver": a_client_that_floods_itself_through_a_small_queue_is_slowed_and_gets_it_all
+        "the reference has no limit in bytes": one_frame_that_is_larger_than_the_queue_comes_back_with_its_confirmation
     }
     reference_only {
         the_reference_cuts_a_client_that_floods_itself
@@ -47,6 +48,17 @@ fn a_client_that_floods_its_own_subscription_is_slowed_and_gets_it_all(setup: &S
 
 fn a_client_that_floods_itself_through_a_small_queue_is_slowed_and_gets_it_all(setup: &Setup) {
     expect_all(setup, &["--queue-size", "64", "--queue-bytes", "65536"], message);
+}
+
+fn one_frame_that_is_larger_than_the_queue_comes_back_with_its_confirmation(setup: &Setup) {
+    let broker = setup.start_with(&["--queue-size", "1", "--queue-bytes", "65536"]);
+    let mut anna = broker.peer("anna");
+    let large = vec![7; 1 << 20];
+    for op_id in 1..=3 {
+        anna.send(&Request::message("anna", &large).op_id(op_id).confirmed());
+        anna.expect(&Delivery::message(&large).from("anna"));
+        anna.expect_confirmation(op_id, code::OK);
+    }
 }
 
 fn expect_all(setup: &Setup, options: &[&str], frame: fn(u32) -> (Request, Delivery)) {

@@ -114,11 +114,24 @@ impl Outbox {
     /// # Errors
     /// When the outbox is full or has no connection; `write` has not been called then.
     pub fn offer(&self, token: u64, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
+        self.offer_within(token, self.limits, write)
+    }
+
+    /// As [`offer`](Outbox::offer), also when the outbox is full: for answers, which are as many as the peer asks for,
+    /// and whoever reads from the peer stops doing so when it does not take them.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub fn offer_answer(&self, token: u64, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
+        self.offer_within(token, OutboxLimits { frames: usize::MAX, bytes: usize::MAX }, write)
+    }
+
+    fn offer_within(&self, token: u64, limits: OutboxLimits, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
         if let Some(refused) = state.refuses_frames() {
             return Err(refused);
         }
-        if state.frames() >= self.limits.frames || state.bytes() >= self.limits.bytes {
+        if state.frames() >= limits.frames || state.bytes() >= limits.bytes {
             return Err(Refused::Full);
         }
         state.take(write);

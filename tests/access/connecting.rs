@@ -106,14 +106,16 @@ impl Visitor {
     /// Whether it may connect; `None` when the name is taken.
     fn visit(&self, ruled: &Ruled, name: &str, (user, group): (u32, u32)) -> Option<bool> {
         let socket = ruled.broker.socket();
-        let output = Command::new(&self.program)
-            .args(["-c", text_of(&socket), "-n", name, "send", name])
-            .env_remove("RUST_LOG")
-            .stdin(std::process::Stdio::null())
-            .uid(user)
-            .gid(group)
-            .output()
-            .expect("the program can be started");
+        let mut command = Command::new(&self.program);
+        command.args(["-c", text_of(&socket), "-n", name, "send", name]);
+        command.env_remove("RUST_LOG").stdin(std::process::Stdio::null()).uid(user).gid(group);
+        let output = loop {
+            match command.output() {
+                // Another test that was starting a program has inherited the descriptor by which it was copied.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                output => break output.expect("the program can be started"),
+            }
+        };
         let stderr = String::from_utf8_lossy(&output.stderr);
         if stderr.contains("(code 0x76)") {
             return None;

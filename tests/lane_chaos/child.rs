@@ -44,14 +44,19 @@ impl Actor {
     }
 
     fn spawn(mut command: Command, role: &str, socket: &Path) -> Self {
-        let mut child = command
+        command
             .args(["--exact", "child::a_process_plays_its_role", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
             .env(SOCKET, socket)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a test can start its program");
+            .stdout(Stdio::piped());
+        let mut child = loop {
+            match command.spawn() {
+                // Another test that was starting a program has inherited the descriptor by which this one was copied.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                child => break child.expect("a test can start its program"),
+            }
+        };
         let stdin = child.stdin.take().expect("it was piped");
         let lines = lines_of(child.stdout.take().expect("it was piped"));
         Self { child, stdin, lines }

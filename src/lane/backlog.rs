@@ -65,9 +65,13 @@ impl<H> Backlog<H> {
         self.frames
     }
 
-    /// Bytes that it holds: payloads on the heap in full, those in shared memory only by their descriptors.
+    /// Bytes that wait: of payloads on the heap what has not gone yet, of those in shared memory only the descriptors.
     pub(super) fn weight(&self) -> usize {
-        self.weight
+        let gone = match self.bodies.front() {
+            Some(Body { load: Large::Shared(_), sent, .. }) => *sent,
+            _ => 0,
+        };
+        self.weight - gone
     }
 
     /// Appends a frame whose payload is copied.
@@ -169,6 +173,11 @@ mod tests {
             backlog.pop();
         }
         assert!(backlog.is_empty() && backlog.front().is_none());
+        backlog.push_large(&Descriptor::default(), Parts::default(), Large::Shared(Bytes::from(vec![7; 1000])));
+        let whole = backlog.weight();
+        backlog.front().unwrap().body.unwrap().sent = 600;
+        assert_eq!(backlog.weight(), whole - 600, "what has gone waits no longer");
+        backlog.pop();
         assert_eq!(backlog.weight(), 0);
     }
 }

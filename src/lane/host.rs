@@ -27,7 +27,7 @@ const RING: usize = 128 << 10;
 /// Payloads that one client may hold, and that may be out of one client.
 const SLOTS: u32 = 8192;
 /// Payloads up to this many bytes travel in the ring.
-const INLINE_MAX: u32 = 1 << 10;
+const INLINE_MAX: u32 = 512;
 /// Connections of one user that have ended and still hold payloads.
 const MAX_ZOMBIES: usize = 64;
 /// How often these are looked at.

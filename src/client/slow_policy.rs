@@ -54,7 +54,8 @@ impl Client {
             remote.options.limits.check_path(filter.as_bytes(), b'/')?;
         }
         let (call_id, answer) = remote.questions.ask();
-        self.send(BROKER, request(call_id, filters, policy)).qos(QoS::Realtime).await?;
+        // Confirmed: who may not send to the broker is told so, and need not wait for an answer that does not come.
+        self.send(BROKER, request(call_id, filters, policy)).qos(QoS::RealtimeProcessed).await?;
         let answer = tokio::time::timeout(remote.options.timeout, answer).await;
         let answer = answer.map_err(|_| SendError::Timeout)?.map_err(|_| SendError::Disconnected)?;
         answer.map_err(|(code, words)| SendError::Policy {

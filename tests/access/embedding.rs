@@ -1,7 +1,8 @@
 //! Rules made in code, in a program with a broker inside.
 
 use busway::broker::{AccessRules, Broker, ClientAccess, Permission};
-use busway::{Client, QoS};
+use busway::client::SendError;
+use busway::{Client, QoS, ResultCode, SlowPolicy};
 
 use crate::DENIED;
 use crate::support::TemporaryDirectory;
@@ -45,5 +46,25 @@ async fn the_parts_of_the_program_are_not_restricted_and_its_guests_are() {
         .publish("any/thing", "x")
         .await
         .expect("everything");
+    broker.shut_down().await;
+}
+
+/// Asking for a policy is a message to the broker: without the right to it the answer is a refusal, and no time-out.
+#[tokio::test]
+async fn a_policy_for_slow_receivers_takes_the_right_to_talk_to_the_broker() {
+    let directory = TemporaryDirectory::new();
+    let socket = directory.join("bus.sock");
+    let broker = Broker::builder().unix(&socket).access(rules("a/#")).start().await.expect("it starts");
+    for is_on_lane in [true, false] {
+        let guest = Client::builder(&socket, "guest").shm(is_on_lane).connect().await.expect("it may connect");
+        let refused = guest.slow_policy(SlowPolicy::DropOldest).await;
+        assert_eq!(refused, Err(SendError::Refused(ResultCode::ACCESS_DENIED)));
+        let refused = guest.subscribe("a/b").slow_policy(SlowPolicy::Latest).await;
+        assert_eq!(refused, Err(SendError::Refused(ResultCode::ACCESS_DENIED)));
+        guest.close().await;
+        while broker.clients().clients.iter().any(|client| client.name == "guest") {
+            tokio::task::yield_now().await;
+        }
+    }
     broker.shut_down().await;
 }

@@ -2,7 +2,6 @@
 //!
 //! Plain synchronous code: nothing here awaits, and nothing needs a runtime.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -22,7 +21,6 @@ use super::slow_receivers::SlowReceivers;
 use super::touched::{HeldAnswer, Touched, Wait};
 use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
-use crate::policy::SlowPolicy;
 
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
@@ -221,91 +219,11 @@ impl Router {
         }
     }
 
-    fn confirm(&self, peer: &Arc<Peer>, op_id: u32, code: ResultCode, touched: &mut Touched) {
+    pub(super) fn confirm(&self, peer: &Arc<Peer>, op_id: u32, code: ResultCode, touched: &mut Touched) {
         match peer.sink.acknowledge(touched.token(), op_id, code) {
             Ok(Touch::First) => touched.add(peer),
             Ok(Touch::Again) => {}
             Err(declined) => self.on_declined(peer, declined, touched),
-        }
-    }
-
-    /// Waits until the receivers of the operation at hand have room, for as long as their policies say, and answers
-    /// the sender.
-    pub(crate) async fn settle(&self, sender: &Arc<Peer>, touched: &mut Touched) {
-        let answer = touched.answer.take();
-        let code = self.wait_for_room(touched).await;
-        if let Some(HeldAnswer { op_id, qos, kind }) = answer
-            && qos.is_confirmed()
-        {
-            let code = if kind == FrameKind::Message { code } else { ResultCode::OK };
-            self.confirm(sender, op_id, code, touched);
-        }
-    }
-
-    /// Delivers what waits for room; says whether all of it was.
-    pub(crate) async fn wait_for_room(&self, touched: &mut Touched) -> ResultCode {
-        let waits = std::mem::take(&mut touched.waits);
-        let since = tokio::time::Instant::now();
-        let mut code = ResultCode::OK;
-        // Who has not to wait gets its frame now.
-        self.finish(touched);
-        for Wait { peer, frame, bound } in waits {
-            if !self.deliver_late(&peer, &frame, since + bound, touched).await {
-                code = ResultCode::NOT_DELIVERED;
-            }
-            self.finish(touched);
-        }
-        code
-    }
-
-    async fn deliver_late(
-        &self,
-        peer: &Arc<Peer>,
-        frame: &StoredFrame,
-        deadline: tokio::time::Instant,
-        touched: &mut Touched,
-    ) -> bool {
-        let Some(room) = peer.sink.room() else { return false };
-        loop {
-            let mut has_room = pin!(room.notified());
-            // From here on, so that no room is missed that comes before the look.
-            has_room.as_mut().enable();
-            match peer.sink.offer(touched.token(), &frame.outgoing()) {
-                Ok(Touch::First) => touched.add(peer),
-                Ok(Touch::Again) => {}
-                Err(Declined::Wait(_)) => {
-                    if tokio::time::timeout_at(deadline, has_room).await.is_ok() {
-                        continue;
-                    }
-                    peer.sink.stall();
-                    peer.lose(1);
-                    return false;
-                }
-                Err(declined) => {
-                    self.on_declined(peer, declined, touched);
-                    return false;
-                }
-            }
-            return true;
-        }
-    }
-
-    /// Changes what is done with frames for which a client has no room: with publications that match one of the
-    /// filters, or without any with all that no filter names.
-    ///
-    /// # Errors
-    /// Why not, in words.
-    pub(crate) fn set_policy(&self, peer: &Peer, filters: &[&str], policy: SlowPolicy) -> Result<(), String> {
-        self.slow_receivers.allow(policy)?;
-        for filter in filters {
-            self.limits.check_path(filter.as_bytes(), b'/').map_err(|fault| fault.to_string())?;
-        }
-        if filters.is_empty() {
-            peer.sink.set_policy(None, policy);
-        }
-        match filters.iter().all(|filter| peer.sink.set_policy(Some(filter), policy)) {
-            true => Ok(()),
-            false => Err("too many topics have a policy of their own".to_owned()),
         }
     }
 
@@ -391,7 +309,7 @@ impl Router {
         Ok(())
     }
 
-    fn on_declined(&self, peer: &Arc<Peer>, declined: Declined, touched: &mut Touched) {
+    pub(super) fn on_declined(&self, peer: &Arc<Peer>, declined: Declined, touched: &mut Touched) {
         peer.lose(1);
         if declined == Declined::Full && !peer.is_ended() {
             self.cut(peer, "its queue is full, it reads too slowly");

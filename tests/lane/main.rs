@@ -5,4 +5,5 @@
 mod basics;
 mod endings;
 mod slow_policies;
+mod stalled;
 mod support;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_net::link::Socket;
+use busway_net::link::{BusyPoll, Socket};
 
 use super::connection::{Connection, End, Never, REALTIME_FRAMES};
 use super::negotiation::Switched;
@@ -39,6 +39,7 @@ impl Connection {
         tracing::info!(client = %self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
         let mut turn = TURN_RECORDS;
+        let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());
         loop {
             lane.pump()?;
             let is_held = ended.is_none() && lane.is_half_full();
@@ -61,18 +62,29 @@ impl Connection {
                 turn = TURN_RECORDS;
                 tokio::task::yield_now().await;
             }
-            if more || (!is_held && !intake.arm()?) {
+            if more {
+                continue;
+            }
+            let looks = !is_held && busy.begin();
+            if !is_held && !looks && !intake.arm()? {
+                busy.end();
                 continue;
             }
             // A bell that rings without end must not keep others from running.
             tokio::task::coop::consume_budget().await;
             tokio::select! {
+                found = busy.look(|| intake.poll()), if looks => {
+                    if !found? {
+                        continue;
+                    }
+                }
                 rung = bell.rung() => rung?,
                 readiness = socket.readable() => {
                     ended = ending(self.read_all(&mut readiness?).await)?;
                     self.reader.release();
                 }
             }
+            busy.end();
         }
     }
 

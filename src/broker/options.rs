@@ -176,6 +176,14 @@ impl Builder {
         self
     }
 
+    /// For how long a connection on the lane looks for the next frame before it sleeps (100 us; zero: never). It looks
+    /// only while frames come that close after each other: an answer then comes sooner by as much as it takes to wake a
+    /// processor, and looking takes a part of one. On a single processor it never looks.
+    pub fn busy_poll(mut self, budget: Duration) -> Self {
+        self.lane.busy_poll = budget;
+        self
+    }
+
     /// What happens to frames for clients in other processes that are too slow for them ([`SlowPolicy::Cut`]); a client
     /// may ask for something else.
     pub fn slow_policy(mut self, policy: SlowPolicy) -> Self {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use busway_net::link::{Endpoint, OutboxLimits};
+use busway_net::link::{BusyPoll, Endpoint, OutboxLimits};
 use busway_net::wire::Limits;
 
 use super::error::ConnectError;
@@ -54,6 +54,7 @@ pub(super) struct Options {
     pub(super) reconnect: Option<Reconnect>,
     pub(super) shm: bool,
     pub(super) shm_trust: ShmTrust,
+    pub(super) busy_poll: Duration,
 }
 
 impl<C> Builder<C> {
@@ -68,6 +69,7 @@ impl<C> Builder<C> {
             reconnect: None,
             shm: true,
             shm_trust: ShmTrust::SameUser,
+            busy_poll: BusyPoll::BUDGET,
         };
         Self { name: name.to_owned(), options, client: PhantomData }
     }
@@ -122,6 +124,15 @@ impl<C> Builder<C> {
     /// Whose payloads are read in place ([`ShmTrust::SameUser`], as far as the broker allows it); others are copied.
     pub fn shm_trust(mut self, trust: ShmTrust) -> Self {
         self.options.shm_trust = trust;
+        self
+    }
+
+    /// For how long this client looks for what the broker sends before it sleeps (100 us; zero: never). It looks only
+    /// while that comes so close after each other: an answer then comes sooner by as much as it takes to wake a
+    /// processor, and looking takes a part of one. Other tasks of the runtime go on meanwhile. On a single processor it
+    /// never looks.
+    pub fn busy_poll(mut self, budget: Duration) -> Self {
+        self.options.busy_poll = budget;
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use busway_net::link::{Endpoint, Refused, Socket, Watch};
+use busway_net::link::{BusyPoll, Endpoint, Refused, Socket, Watch};
 use busway_net::wire::ClientTag;
 use busway_shm::DownWaiter;
 use parking_lot::RwLock;
@@ -47,6 +47,16 @@ struct Side {
     is_mute: bool,
     /// Looks at the ring since others had their turn.
     looks: u32,
+}
+
+impl Side {
+    /// Now and then: a broker that writes whenever the ring is empty must not keep the application from running.
+    async fn give_others_a_turn(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(TURN_LOOKS) {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl LaneLink {
@@ -158,8 +168,9 @@ impl Remote {
     pub(super) async fn receive_all(&self, socket: &Socket, receiver: &mut Receiver) -> String {
         let mut asked = self.ask_for_lane(receiver);
         let mut side = None;
+        let mut busy = BusyPoll::new(self.options.busy_poll);
         loop {
-            let outcome = self.turn(socket, receiver, &mut side).await;
+            let outcome = self.turn(socket, receiver, &mut side, &mut busy).await;
             let news = std::mem::take(&mut receiver.news);
             if let Err(reason) = outcome {
                 return self.last_frames(receiver, side, &news).err().unwrap_or(reason);
@@ -194,26 +205,38 @@ impl Remote {
     }
 
     /// What the lane has brought, and then whatever comes first: the broker's bell or the socket.
-    async fn turn(&self, socket: &Socket, receiver: &mut Receiver, side: &mut Option<Side>) -> Result<(), String> {
-        let Some(side) = side else { return self.receive_some(socket, receiver).await };
+    async fn turn(
+        &self,
+        socket: &Socket,
+        receiver: &mut Receiver,
+        side: &mut Option<Side>,
+        busy: &mut BusyPoll,
+    ) -> Result<(), String> {
+        let Some(side) = side else { return self.receive_some(socket, receiver, Some(busy)).await };
         let broken = |violation| format!("the broker broke the rules of the lane: {violation}");
         side.lane.pump().map_err(broken)?;
+        let mut looks = false;
         if side.is_switched {
             self.room_to_read().await;
             if self.hand_on_lane(receiver, &mut side.intake)? {
                 tokio::task::yield_now().await;
                 return Ok(());
             }
-            if !side.intake.arm().map_err(broken)? {
-                // A broker that writes whenever the ring is empty must not keep the application from running.
-                side.looks = side.looks.wrapping_add(1);
-                if side.looks.is_multiple_of(TURN_LOOKS) {
-                    tokio::task::yield_now().await;
-                }
+            looks = busy.begin();
+            if !looks && !side.intake.arm().map_err(broken)? {
+                busy.end();
+                side.give_others_a_turn().await;
                 return Ok(());
             }
         }
-        tokio::select! {
+        let outcome = tokio::select! {
+            found = busy.look(|| side.intake.poll()), if looks => {
+                if !found.map_err(broken)? {
+                    return Ok(());
+                }
+                side.give_others_a_turn().await;
+                Ok(())
+            }
             rung = side.bell.rung(), if !side.is_mute => {
                 rung.map_err(|error| error.to_string())?;
                 side.is_mute = !DownWaiter::hush(&side.bell);
@@ -221,8 +244,10 @@ impl Remote {
                 tokio::task::coop::consume_budget().await;
                 Ok(())
             }
-            received = self.receive_some(socket, receiver) => received,
-        }
+            received = self.receive_some(socket, receiver, None) => received,
+        };
+        busy.end();
+        outcome
     }
 
     /// The socket has ended: hands on what the broker has sent by the lane before that, also when the end has come

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use busway_net::Pool;
-use busway_net::link::{Batch, Chunk, Endpoint, Outbox, Refused, Socket, Touch};
+use busway_net::link::{Batch, BusyPoll, Chunk, Endpoint, Outbox, Refused, Socket, Touch};
 use busway_net::wire::{self, CLIENT_PING, QoS, encode_client_head, encode_topics_head};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -414,11 +414,20 @@ impl Remote {
     ///
     /// # Errors
     /// Why the connection has ended.
-    pub(super) async fn receive_some(&self, socket: &Socket, receiver: &mut Receiver) -> Result<(), String> {
+    pub(super) async fn receive_some(
+        &self,
+        socket: &Socket,
+        receiver: &mut Receiver,
+        busy: Option<&mut BusyPoll>,
+    ) -> Result<(), String> {
         // Frames may have come in one read with the handshake.
         self.hand_on(receiver)?;
         self.room_to_read().await;
-        let mut readiness = socket.readable().await.map_err(|error| error.to_string())?;
+        let mut readiness = match busy {
+            None => socket.readable().await,
+            Some(busy) => busy.readable(socket).await,
+        }
+        .map_err(|error| error.to_string())?;
         let mut turn = 0;
         loop {
             let chunk = receiver.read(&mut readiness).map_err(|error| format!("the connection failed: {error}"))?;

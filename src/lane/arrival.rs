@@ -154,4 +154,12 @@ impl DownIntake {
     pub(crate) fn arm(&mut self) -> Result<bool, Violation> {
         self.consumer.arm()
     }
+
+    /// Whether there is something to read.
+    ///
+    /// # Errors
+    /// When the broker breaks the rules.
+    pub(crate) fn poll(&mut self) -> Result<bool, Violation> {
+        self.consumer.poll()
+    }
 }

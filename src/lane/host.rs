@@ -73,6 +73,11 @@ pub(crate) struct Accepted {
 }
 
 impl LaneHost {
+    /// For how long a connection looks for the next frame before it sleeps.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        self.options.busy_poll
+    }
+
     pub(crate) fn new(options: BrokerOptions) -> Arc<Self> {
         Arc::new(Self {
             options,

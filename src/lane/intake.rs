@@ -215,6 +215,14 @@ impl Intake {
         self.consumer.arm()
     }
 
+    /// Whether there is something to read.
+    ///
+    /// # Errors
+    /// When the client breaks the rules.
+    pub(crate) fn poll(&mut self) -> Result<bool, Violation> {
+        self.consumer.poll()
+    }
+
     /// Whether a payload has begun to arrive and is not complete.
     pub(crate) fn is_amid(&self) -> bool {
         self.fragments.is_amid()

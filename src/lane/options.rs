@@ -1,6 +1,11 @@
 //! Options of the lane, the same for brokers and clients.
 
 use std::str::FromStr;
+#[cfg(feature = "broker")]
+use std::time::Duration;
+
+#[cfg(feature = "broker")]
+use busway_net::link::BusyPoll;
 
 /// Whose memory may be read in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,11 +56,13 @@ pub(crate) struct BrokerOptions {
     pub(crate) bytes: Option<u64>,
     /// Bytes of the arenas of one client.
     pub(crate) arena_bytes: u64,
+    /// For how long a connection looks for the next frame before it sleeps.
+    pub(crate) busy_poll: Duration,
 }
 
 #[cfg(feature = "broker")]
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { is_on: true, trust: ShmTrust::SameUser, bytes: None, arena_bytes: 1 << 30 }
+        Self { is_on: true, trust: ShmTrust::SameUser, bytes: None, arena_bytes: 1 << 30, busy_poll: BusyPoll::BUDGET }
     }
 }

@@ -4,6 +4,7 @@
 
 mod basics;
 mod endings;
+mod pauses;
 mod slow_policies;
 mod stalled;
 mod support;

@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) shm_bytes: Option<usize>,
     #[serde(default, deserialize_with = "bytes")]
     pub(crate) shm_client_bytes: Option<usize>,
+    #[serde(default, deserialize_with = "spin_micros")]
+    pub(crate) spin: Option<u64>,
     pub(crate) force_register: Option<bool>,
     pub(crate) log_syslog: Option<bool>,
     pub(crate) verbose: Option<bool>,
@@ -236,6 +238,10 @@ fn parse_policy(text: &str) -> Result<SlowPolicy, String> {
 
 fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     number(deserializer, values::wait_seconds, "seconds, from 0 to 3600")
+}
+
+fn spin_micros<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    number(deserializer, values::spin_micros, "microseconds, from 0 to 10000")
 }
 
 fn number<'de, D: Deserializer<'de>, T>(

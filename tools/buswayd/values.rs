@@ -31,6 +31,14 @@ pub(crate) fn wait_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Microseconds that may be spent on looking; none at all, too.
+pub(crate) fn spin_micros(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(micros @ 0..=10_000) => Ok(micros),
+        _ => Err("must be a number of microseconds from 0 to 10000".to_owned()),
+    }
+}
+
 /// Worker threads.
 pub(crate) fn workers(text: &str) -> Result<u16, String> {
     match text.parse() {

@@ -6,6 +6,7 @@
 
 mod batch;
 mod bind_error;
+mod busy_poll;
 mod claim;
 mod endpoint;
 mod fifo;
@@ -16,6 +17,7 @@ mod socket;
 
 pub use batch::{Batch, Body, BodyObject};
 pub use bind_error::BindError;
+pub use busy_poll::BusyPoll;
 pub use endpoint::Endpoint;
 pub use fifo::Fifo;
 pub use listener::Listener;

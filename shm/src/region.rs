@@ -20,6 +20,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Region {
     start: NonNull<u8>,
     length: usize,
+    /// How many words that is.
+    words: usize,
     backing: Backing,
 }
 
@@ -57,7 +59,12 @@ impl Region {
         // A forked child would be a second writer.
         map.advise(Advice::DontFork)?;
         let start = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length, backing: Backing::Mapping { map: ManuallyDrop::new(map), owner } })
+        Ok(Self {
+            start,
+            length,
+            words: length / WORD,
+            backing: Backing::Mapping { map: ManuallyDrop::new(map), owner },
+        })
     }
 
     /// Two views of the same heap memory, as two processes would have of one segment.
@@ -68,6 +75,7 @@ impl Region {
         let view = || Self {
             start: NonNull::from(&*words).cast(),
             length,
+            words: length / WORD,
             backing: Backing::Heap { _words: std::sync::Arc::clone(&words) },
         };
         (view(), view())
@@ -115,7 +123,7 @@ impl Region {
     #[inline]
     pub(crate) fn words(&self, at: usize, length: usize) -> &[AtomicU64] {
         let words = words_of(at, length);
-        assert!(words.end <= self.length.div_ceil(WORD), "words lie within their segment");
+        assert!(words.end <= self.words, "words lie within their segment");
         // SAFETY: the assertion has shown that the words are inside of the region, which lives as long as `self`; its
         // start is aligned to a page (or to a word, on the heap). Others change them only by means that are atomic
         // operations for this process.

@@ -36,6 +36,10 @@ pub trait OwnMemory {
         }
         assert!(at <= end, "a record is written within its place");
     }
+
+    /// These bytes will be written soon: a hint.
+    #[inline]
+    fn expect_write(&self, _at: usize, _length: usize) {}
 }
 
 /// Memory that another process writes, at any moment.
@@ -71,6 +75,11 @@ impl<M: OwnMemory> OwnMemory for Arc<M> {
     #[inline]
     fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
         (**self).write_record(at, length, line, parts);
+    }
+
+    #[inline]
+    fn expect_write(&self, at: usize, length: usize) {
+        (**self).expect_write(at, length);
     }
 }
 

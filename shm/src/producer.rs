@@ -8,6 +8,11 @@ use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence};
 use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
 
+/// How far ahead of the tail lines of the cache are asked for: about as far as a writer comes until they are there.
+const AHEAD: u64 = 1 << 10;
+/// Longer records take long enough.
+const EXPECTED_AT_MOST: usize = 512;
+
 /// The writing end of a ring.
 #[derive(Debug)]
 pub struct Producer<O, P> {
@@ -193,8 +198,19 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         }
         self.own.write_record(self.capacity.offset(start), length, line, parts);
         self.tail = start + length as u64;
+        self.expect(length);
         // Release: whoever sees the tail sees the records (pairs with the Acquire in `Consumer::poll`).
         self.own.store(TAIL, self.tail, Ordering::Release);
+    }
+
+    /// Prepares for records like this one, where the consumer is known to have left.
+    #[inline]
+    fn expect(&self, length: usize) {
+        let ahead = self.tail + AHEAD;
+        let is_free = ahead - self.head + length as u64 <= self.capacity.bytes();
+        if is_free && length as u64 <= self.capacity.to_end(ahead) && length <= EXPECTED_AT_MOST {
+            self.own.expect_write(self.capacity.offset(ahead), length);
+        }
     }
 
     /// A PAD fills the rest of the ring.

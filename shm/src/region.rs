@@ -10,7 +10,7 @@ use std::sync::atomic::fence;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::mman::{MmapAdvise, madvise};
 
-use crate::layout::{PAGE, WORD};
+use crate::layout::{GRANULE, PAGE, WORD};
 use crate::memory::words_of;
 use crate::sentinel::Owner;
 use crate::sync::{AtomicU64, Ordering};
@@ -131,6 +131,22 @@ impl Region {
             let first = self.start.cast::<AtomicU64>().add(words.start);
             std::slice::from_raw_parts(first.as_ptr(), words.len())
         }
+    }
+
+    /// Asks the processor for the cache lines of a range, as their only owner. The other side has read them before: a
+    /// store to a line that another processor has, too, waits for as long as a hundred instructions take, and the next
+    /// locked instruction waits for it.
+    #[inline]
+    pub(crate) fn expect_write(&self, at: usize, length: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        for word in self.words(at, length).iter().step_by(GRANULE / WORD) {
+            let line: *const AtomicU64 = word;
+            // SAFETY: `prefetchw` changes nothing that a program can see and faults on no address; 64-bit processors
+            // that do not know it take it for a `nop`.
+            unsafe { std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly)) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        let _ = (at, length);
     }
 
     /// Where a range begins.

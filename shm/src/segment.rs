@@ -87,6 +87,11 @@ impl OwnMemory for OwnSegment {
     fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
         write_record_words(self.region.words(at, length), line, parts);
     }
+
+    #[inline]
+    fn expect_write(&self, at: usize, length: usize) {
+        self.region.expect_write(at, length);
+    }
 }
 
 /// A segment that another process writes. Nothing here returns a reference into it.

@@ -4,10 +4,12 @@
 //! number of times, so that the difference of two runs is the thing alone.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::process::ExitCode;
 
 use busway::Client;
 use busway::broker::Broker;
+use busway::client::Transport;
 use busway_net::Pool;
 use busway_net::wire::{Assembler, ClientFrames, FrameKind, Operation, QoS, encode_broker_head, encode_client_head};
 
@@ -18,12 +20,13 @@ const TOPIC: &str = "bench/topic";
 
 type Case = fn(u32);
 
-const CASES: [(&str, Case); 5] = [
+const CASES: [(&str, Case); 6] = [
     ("encode_client_head", encode_client),
     ("encode_broker_head", encode_broker),
     ("decode_64_bytes", decode),
     ("route_to_1", |times| route(times, 1)),
     ("route_to_10", |times| route(times, 10)),
+    ("lane_64_bytes", lane),
 ];
 
 fn main() -> ExitCode {
@@ -101,4 +104,33 @@ fn route(times: u32, receivers: usize) {
             black_box(receiver.try_recv());
         }
     }
+}
+
+/// All three processes' shares of a frame over the lane, in one; the few system calls of a batch are among it.
+fn lane(times: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    let path = std::env::temp_dir().join(format!("busway-instructions-{}.sock", std::process::id()));
+    runtime.block_on(async {
+        let broker = Broker::builder().unix(&path).start().await.expect("a broker starts");
+        let receiver = on_the_lane(&path, "receiver").await;
+        let sender = on_the_lane(&path, "sender").await;
+        receiver.subscribe(TOPIC).await.expect("the broker subscribes");
+        for _ in 0..times / BATCH {
+            for _ in 0..BATCH {
+                sender.publish(TOPIC, &PAYLOAD).await.expect("the lane takes a frame");
+            }
+            for _ in 0..BATCH {
+                black_box(receiver.recv().await);
+            }
+        }
+        broker.shut_down().await;
+    });
+}
+
+async fn on_the_lane(path: &Path, name: &str) -> Client {
+    let client = Client::builder(path, name).connect().await.expect("the broker takes a client");
+    while client.transport() != Transport::Lane {
+        tokio::task::yield_now().await;
+    }
+    client
 }

@@ -1,9 +1,11 @@
 //! What arrives, as a user sees it.
 
+#[cfg(feature = "ipc")]
 use std::sync::Arc;
 
 use busway_net::wire::{FrameKind, SECONDARY_SEPARATOR};
 
+use crate::frame_names::FrameNames;
 use crate::payload::Payload;
 
 /// A message, broadcast or publication that arrived.
@@ -11,8 +13,7 @@ use crate::payload::Payload;
 pub struct Frame {
     pub(crate) kind: FrameKind,
     pub(crate) realtime: bool,
-    pub(crate) sender: Arc<str>,
-    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) names: FrameNames,
     pub(crate) payload: Payload,
     pub(crate) lost_before: u64,
 }
@@ -25,17 +26,17 @@ impl Frame {
 
     /// The full name of the client that sent it.
     pub fn sender(&self) -> &str {
-        &self.sender
+        self.names.sender()
     }
 
     /// The sender's name without the suffix of a secondary client.
     pub fn primary_sender(&self) -> &str {
-        self.sender.split(SECONDARY_SEPARATOR).next().unwrap_or_default()
+        self.sender().split(SECONDARY_SEPARATOR).next().unwrap_or_default()
     }
 
     /// The topic of a publication.
     pub fn topic(&self) -> Option<&str> {
-        self.topic.as_deref()
+        self.names.topic().map(|topic| &**topic)
     }
 
     /// The bytes.
@@ -63,9 +64,10 @@ impl Frame {
 #[cfg(feature = "ipc")]
 impl crate::policy::Queued for Frame {
     fn topic(&self) -> Option<&Arc<str>> {
-        self.topic.as_ref()
+        self.names.topic()
     }
 
+    #[inline]
     fn weight(&self) -> usize {
         self.payload.weight()
     }

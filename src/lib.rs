@@ -26,6 +26,7 @@
 
 mod default_socket;
 mod frame;
+mod frame_names;
 #[cfg(feature = "ipc")]
 mod lane;
 #[cfg(feature = "ipc")]

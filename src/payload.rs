@@ -84,7 +84,11 @@ impl Payload {
     #[cfg(feature = "ipc")]
     pub(crate) fn short(bytes: &[u8]) -> Self {
         let mut copy = [0; SHORT];
-        copy[..bytes.len()].copy_from_slice(bytes);
+        match bytes.try_into() {
+            // The longest is copied without a call.
+            Ok(bytes) => copy = bytes,
+            Err(_) => copy[..bytes.len()].copy_from_slice(bytes),
+        }
         #[expect(clippy::cast_possible_truncation, reason = "at most 64, as the line above has shown")]
         let length = bytes.len() as u8;
         Self { home: Home::Short { length, bytes: copy } }

@@ -152,7 +152,7 @@ pub struct Header {
 /// | 40 | slot, generation | in place: submission (up) or lease (down) |
 /// | 48 | reserved | 0 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Descriptor {
     /// Bytes of the record.
     pub length: U32,

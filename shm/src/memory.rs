@@ -3,8 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::layout::WORD;
+use crate::layout::{GRANULE, WORD};
 use crate::sync::{AtomicU64, Ordering};
+
+/// The words of a granule: what a descriptor is.
+pub type Line = [u64; LINE_WORDS];
+
+const LINE_WORDS: usize = GRANULE / WORD;
+const ENOUGH: &str = "the words of a place are as many as it has bytes for";
 
 /// Memory that this process alone writes.
 ///
@@ -16,6 +22,24 @@ pub trait OwnMemory {
 
     /// Writes bytes; the last word is filled up with zeros.
     fn write(&self, at: usize, bytes: &[u8]);
+
+    /// Writes a record into `length` bytes that are there for it: words, and behind them parts that each begin on a
+    /// word. Implementations that find the place once for all of them are faster.
+    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
+        let end = at + length;
+        let mut at = at;
+        self.write(at, line.map(u64::to_le_bytes).as_flattened());
+        at += GRANULE;
+        for part in parts {
+            self.write(at, part);
+            at += part.len().next_multiple_of(WORD);
+        }
+        assert!(at <= end, "a record is written within its place");
+    }
+
+    /// These bytes will be written soon: a hint.
+    #[inline]
+    fn expect_write(&self, _at: usize, _length: usize) {}
 }
 
 /// Memory that another process writes, at any moment.
@@ -28,6 +52,13 @@ pub trait PeerMemory {
 
     /// Copies bytes out; each byte is loaded once.
     fn read(&self, at: usize, bytes: &mut [u8]);
+
+    /// Copies the words of a granule out; each is loaded once.
+    fn read_line(&self, at: usize) -> Line {
+        let mut bytes = [[0; WORD]; LINE_WORDS];
+        self.read(at, bytes.as_flattened_mut());
+        bytes.map(u64::from_le_bytes)
+    }
 }
 
 impl<M: OwnMemory> OwnMemory for Arc<M> {
@@ -39,6 +70,16 @@ impl<M: OwnMemory> OwnMemory for Arc<M> {
     #[inline]
     fn write(&self, at: usize, bytes: &[u8]) {
         (**self).write(at, bytes);
+    }
+
+    #[inline]
+    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
+        (**self).write_record(at, length, line, parts);
+    }
+
+    #[inline]
+    fn expect_write(&self, at: usize, length: usize) {
+        (**self).expect_write(at, length);
     }
 }
 
@@ -52,35 +93,98 @@ impl<M: PeerMemory> PeerMemory for Arc<M> {
     fn read(&self, at: usize, bytes: &mut [u8]) {
         (**self).read(at, bytes);
     }
+
+    #[inline]
+    fn read_line(&self, at: usize) -> Line {
+        (**self).read_line(at)
+    }
 }
 
-/// Writes bytes into the words at `at`. Word by word and relaxed: a reader elsewhere may look at any moment, and a
-/// plain copy would be a data race by the rules of the language.
+/// Writes bytes into words.
 #[inline]
 pub(crate) fn write_words(words: &[AtomicU64], bytes: &[u8]) {
+    write_words_at(words, 0, bytes);
+}
+
+/// Writes bytes into the words from an index on; returns the index behind them. Word by word and relaxed: a reader
+/// elsewhere may look at any moment, and a plain copy would be a data race by the rules of the language.
+#[inline]
+fn write_words_at(words: &[AtomicU64], mut index: usize, bytes: &[u8]) -> usize {
+    // Eight at a time first: a loop over single words costs more than the words.
+    let (lines, bytes) = bytes.as_chunks::<GRANULE>();
+    for line in lines {
+        let words: &[AtomicU64; LINE_WORDS] = words[index..].first_chunk().expect(ENOUGH);
+        let (line, _) = line.as_chunks::<WORD>();
+        for index in 0..LINE_WORDS {
+            words[index].store(u64::from_le_bytes(line[index]), Ordering::Relaxed);
+        }
+        index += LINE_WORDS;
+    }
     let (whole, rest) = bytes.as_chunks::<WORD>();
-    for (word, bytes) in words.iter().zip(whole) {
-        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+    for bytes in whole {
+        words[index].store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        index += 1;
     }
     if !rest.is_empty() {
-        let mut last = [0; WORD];
-        last[..rest.len()].copy_from_slice(rest);
-        words[whole.len()].store(u64::from_le_bytes(last), Ordering::Relaxed);
+        words[index].store(word_of(rest), Ordering::Relaxed);
+        index += 1;
     }
+    index
 }
 
 /// Copies words out, each loaded once.
 #[inline]
 pub(crate) fn read_words(words: &[AtomicU64], bytes: &mut [u8]) {
+    let (lines, bytes) = bytes.as_chunks_mut::<GRANULE>();
+    let (line_words, words) = words.split_at(lines.len() * LINE_WORDS);
+    for (words, line) in line_words.as_chunks::<LINE_WORDS>().0.iter().zip(lines) {
+        let (line, _) = line.as_chunks_mut::<WORD>();
+        for index in 0..LINE_WORDS {
+            line[index] = words[index].load(Ordering::Relaxed).to_le_bytes();
+        }
+    }
     let (whole, rest) = bytes.as_chunks_mut::<WORD>();
-    let last = whole.len();
-    for (word, bytes) in words.iter().zip(whole) {
+    let (whole_words, words) = words.split_at(whole.len());
+    for (word, bytes) in whole_words.iter().zip(whole) {
         *bytes = word.load(Ordering::Relaxed).to_le_bytes();
     }
     if !rest.is_empty() {
-        let last = words[last].load(Ordering::Relaxed).to_le_bytes();
+        let last = words[0].load(Ordering::Relaxed).to_le_bytes();
         rest.copy_from_slice(&last[..rest.len()]);
     }
+}
+
+/// See [`OwnMemory::write_record`].
+#[inline]
+pub(crate) fn write_record_words<const PARTS: usize>(words: &[AtomicU64], line: &Line, parts: [&[u8]; PARTS]) {
+    let first: &[AtomicU64; LINE_WORDS] = words.first_chunk().expect(ENOUGH);
+    for index in 0..LINE_WORDS {
+        first[index].store(line[index], Ordering::Relaxed);
+    }
+    let mut index = LINE_WORDS;
+    for part in parts {
+        index = write_words_at(words, index, part);
+    }
+}
+
+/// See [`PeerMemory::read_line`].
+#[inline]
+pub(crate) fn line_of(words: &[AtomicU64]) -> Line {
+    let words: &[AtomicU64; LINE_WORDS] = words.first_chunk().expect(ENOUGH);
+    std::array::from_fn(|index| words[index].load(Ordering::Relaxed))
+}
+
+/// Fewer bytes than a word has, filled up with zeros. Put together from overlapping halves, because a copy of unknown
+/// length is a call.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    let length = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (length - 4));
+    }
+    let byte = |index: usize| u64::from(bytes[index]) << (8 * index);
+    if length == 0 { 0 } else { byte(0) | byte(length / 2) | byte(length - 1) }
 }
 
 /// The indexes of the words that hold `length` bytes from `at` on.
@@ -114,6 +218,11 @@ impl OwnMemory for HeapMemory {
     fn write(&self, at: usize, bytes: &[u8]) {
         write_words(&self.words[words_of(at, bytes.len())], bytes);
     }
+
+    #[inline]
+    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
+        write_record_words(&self.words[words_of(at, length)], line, parts);
+    }
 }
 
 impl PeerMemory for HeapMemory {
@@ -125,5 +234,67 @@ impl PeerMemory for HeapMemory {
     #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         read_words(&self.words[words_of(at, bytes.len())], bytes);
+    }
+
+    #[inline]
+    fn read_line(&self, at: usize) -> Line {
+        line_of(&self.words[words_of(at, GRANULE)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_every_length_come_out_as_they_went_in_and_the_last_word_is_filled_with_zeros() {
+        let bytes: Vec<u8> = (1..=200).collect();
+        for length in 0..=bytes.len() {
+            let memory = HeapMemory::new(256);
+            memory.write(0, &[0xEE; 256]);
+            memory.write(8, &bytes[..length]);
+            let mut read = vec![0; length];
+            memory.read(8, &mut read);
+            assert_eq!(read, bytes[..length]);
+            let mut around = [0; 256];
+            memory.read(0, &mut around);
+            let end = 8 + length.next_multiple_of(WORD);
+            assert!(around[..8].iter().chain(&around[end..]).all(|byte| *byte == 0xEE), "nothing beside it changes");
+            assert!(around[8 + length..end].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_record_is_written_as_its_parts_one_by_one_would_be() {
+        /// Only what a memory has to have.
+        struct Plain(Arc<HeapMemory>);
+        impl OwnMemory for Plain {
+            fn store(&self, at: usize, value: u64, ordering: Ordering) {
+                self.0.store(at, value, ordering);
+            }
+
+            fn write(&self, at: usize, bytes: &[u8]) {
+                self.0.write(at, bytes);
+            }
+        }
+        impl PeerMemory for Plain {
+            fn load(&self, at: usize, ordering: Ordering) -> u64 {
+                self.0.load(at, ordering)
+            }
+
+            fn read(&self, at: usize, bytes: &mut [u8]) {
+                self.0.read(at, bytes);
+            }
+        }
+        let (fast, plain) = (HeapMemory::new(256), Plain(HeapMemory::new(256)));
+        let line = std::array::from_fn(|index| 0x0123_4567_89AB_CDEF + index as u64);
+        let parts: [&[u8]; 3] = [b"a name", b"", &[7; 71]];
+        fast.write_record(GRANULE, 192, &line, parts);
+        plain.write_record(GRANULE, 192, &line, parts);
+        let (mut one, mut other) = ([0; 256], [0; 256]);
+        fast.read(0, &mut one);
+        plain.read(0, &mut other);
+        assert_eq!(one, other);
+        assert_eq!((fast.read_line(GRANULE), plain.read_line(GRANULE)), (line, line));
     }
 }

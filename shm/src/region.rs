@@ -10,7 +10,7 @@ use std::sync::atomic::fence;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::mman::{MmapAdvise, madvise};
 
-use crate::layout::{PAGE, WORD};
+use crate::layout::{GRANULE, PAGE, WORD};
 use crate::memory::words_of;
 use crate::sentinel::Owner;
 use crate::sync::{AtomicU64, Ordering};
@@ -20,6 +20,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Region {
     start: NonNull<u8>,
     length: usize,
+    /// How many words that is.
+    words: usize,
     backing: Backing,
 }
 
@@ -57,7 +59,12 @@ impl Region {
         // A forked child would be a second writer.
         map.advise(Advice::DontFork)?;
         let start = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length, backing: Backing::Mapping { map: ManuallyDrop::new(map), owner } })
+        Ok(Self {
+            start,
+            length,
+            words: length / WORD,
+            backing: Backing::Mapping { map: ManuallyDrop::new(map), owner },
+        })
     }
 
     /// Two views of the same heap memory, as two processes would have of one segment.
@@ -68,6 +75,7 @@ impl Region {
         let view = || Self {
             start: NonNull::from(&*words).cast(),
             length,
+            words: length / WORD,
             backing: Backing::Heap { _words: std::sync::Arc::clone(&words) },
         };
         (view(), view())
@@ -115,7 +123,7 @@ impl Region {
     #[inline]
     pub(crate) fn words(&self, at: usize, length: usize) -> &[AtomicU64] {
         let words = words_of(at, length);
-        assert!(words.end <= self.length.div_ceil(WORD), "words lie within their segment");
+        assert!(words.end <= self.words, "words lie within their segment");
         // SAFETY: the assertion has shown that the words are inside of the region, which lives as long as `self`; its
         // start is aligned to a page (or to a word, on the heap). Others change them only by means that are atomic
         // operations for this process.
@@ -123,6 +131,22 @@ impl Region {
             let first = self.start.cast::<AtomicU64>().add(words.start);
             std::slice::from_raw_parts(first.as_ptr(), words.len())
         }
+    }
+
+    /// Asks the processor for the cache lines of a range, as their only owner. The other side has read them before: a
+    /// store to a line that another processor has, too, waits for as long as a hundred instructions take, and the next
+    /// locked instruction waits for it.
+    #[inline]
+    pub(crate) fn expect_write(&self, at: usize, length: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        for word in self.words(at, length).iter().step_by(GRANULE / WORD) {
+            let line: *const AtomicU64 = word;
+            // SAFETY: `prefetchw` changes nothing that a program can see and faults on no address; 64-bit processors
+            // that do not know it take it for a `nop`.
+            unsafe { std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly)) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+        let _ = (at, length);
     }
 
     /// Where a range begins.

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::layout::PAGE;
-use crate::memory::{OwnMemory, PeerMemory, read_words, write_words};
+use crate::layout::{GRANULE, PAGE};
+use crate::memory::{Line, OwnMemory, PeerMemory, line_of, read_words, write_record_words, write_words};
 use crate::region::Region;
 use crate::seal;
 use crate::sync::Ordering;
@@ -81,6 +81,16 @@ impl OwnMemory for OwnSegment {
     #[inline]
     fn write(&self, at: usize, bytes: &[u8]) {
         write_words(self.region.words(at, bytes.len()), bytes);
+    }
+
+    #[inline]
+    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
+        write_record_words(self.region.words(at, length), line, parts);
+    }
+
+    #[inline]
+    fn expect_write(&self, at: usize, length: usize) {
+        self.region.expect_write(at, length);
     }
 }
 
@@ -173,5 +183,10 @@ impl PeerMemory for PeerSegment {
     #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         read_words(self.region.words(at, bytes.len()), bytes);
+    }
+
+    #[inline]
+    fn read_line(&self, at: usize) -> Line {
+        line_of(self.region.words(at, GRANULE))
     }
 }

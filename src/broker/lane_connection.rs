@@ -101,6 +101,7 @@ impl Connection {
     fn route_lane(&mut self, lane: &Arc<DownLane>, intake: &mut Intake, turn: usize) -> Result<(usize, bool), End> {
         let (mut frames, mut bytes) = (0, 0);
         let mut is_realtime = false;
+        let mut until_look = self.shared.look_interval;
         intake.begin_turn(turn);
         let outcome = loop {
             let frame = match intake.next_frame(&self.shared.router.pool) {
@@ -123,8 +124,12 @@ impl Connection {
                 is_realtime = false;
                 self.touched.flush();
             }
-            if frames % self.shared.look_interval == 0 && lane.is_half_full() {
-                break Ok(true);
+            until_look -= 1;
+            if until_look == 0 {
+                until_look = self.shared.look_interval;
+                if lane.is_half_full() {
+                    break Ok(true);
+                }
             }
         };
         let read = intake.end_turn(turn);

@@ -279,11 +279,14 @@ impl Router {
     }
 
     /// A large body is shared by all who get it; nobody copies it twice.
-    pub(super) fn share_if_large<'a>(&self, content: Routed<'a>) -> Routed<'a> {
-        match content {
-            Routed::Borrowed(bytes) if bytes.len() > COPY_MAX => Routed::Owned(self.pool.share_copy(bytes).into()),
-            content => content,
+    #[inline]
+    pub(super) fn share_if_large<'a>(&self, mut content: Routed<'a>) -> Routed<'a> {
+        if let Routed::Borrowed(bytes) = &content
+            && bytes.len() > COPY_MAX
+        {
+            content = Routed::Owned(self.pool.share_copy(bytes).into());
         }
+        content
     }
 
     /// Offers a frame to one peer.

@@ -10,6 +10,7 @@ mod handshake;
 mod lane_link;
 #[cfg(feature = "broker")]
 pub(crate) mod local;
+mod name_cache;
 mod operation;
 mod pending;
 #[cfg(feature = "rpc")]

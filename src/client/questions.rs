@@ -45,8 +45,13 @@ impl Questions {
     }
 
     /// Whether a frame answers one of the calls; if so, it is no frame of the application's.
+    #[inline]
     pub(super) fn is_answer(&self, frame: &Frame) -> bool {
-        if self.open.load(Ordering::Acquire) == 0 || frame.kind != FrameKind::Message || &*frame.sender != BROKER {
+        self.open.load(Ordering::Acquire) > 0 && self.takes(frame)
+    }
+
+    fn takes(&self, frame: &Frame) -> bool {
+        if frame.kind != FrameKind::Message || frame.sender() != BROKER {
             return false;
         }
         let (call_id, answer) = match rpc::parse(&frame.payload) {

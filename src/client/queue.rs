@@ -110,11 +110,14 @@ impl QueueRules {
 
 impl QueueRules {
     /// The policy for a frame, if there are any rules. A client's own queue does not cut it: it drops the newest.
+    #[inline]
     fn of(&self, frame: &Frame) -> Option<SlowPolicy> {
-        if !self.is_set.load(Ordering::Acquire) {
-            return None;
-        }
-        match self.rules.read().as_ref()?.of(frame.topic.as_deref()) {
+        if self.is_set.load(Ordering::Acquire) { self.look_up(frame) } else { None }
+    }
+
+    #[cold]
+    fn look_up(&self, frame: &Frame) -> Option<SlowPolicy> {
+        match self.rules.read().as_ref()?.of(frame.topic()) {
             SlowPolicy::Cut => Some(SlowPolicy::DropNewest),
             policy => Some(policy),
         }
@@ -367,6 +370,7 @@ impl Shared {
         }
     }
 
+    #[inline]
     fn push(&self, state: &mut State, mut frame: Frame) -> Result<(), Unpushed> {
         // What was dropped before it, and is counted where it was.
         let gap = std::mem::take(&mut frame.lost_before);
@@ -374,8 +378,7 @@ impl Shared {
         state.frames.add_gap(gap);
         let rules = self.rules.of(&frame);
         if state.closed || (rules.is_none() && state.frames.is_full()) {
-            state.lose(1);
-            return Err(Unpushed::Lost(Some(Box::new(frame))));
+            return Err(state.refuse(frame));
         }
         state.arrived += 1;
         state.taken_frames += 1;
@@ -424,6 +427,13 @@ impl Shared {
 }
 
 impl State {
+    /// A frame that there is no room for.
+    #[cold]
+    fn refuse(&mut self, frame: Frame) -> Unpushed {
+        self.lose(1);
+        Unpushed::Lost(Some(Box::new(frame)))
+    }
+
     /// A frame that has arrived is dropped behind the last one.
     fn lose_arrived(&mut self) -> Unpushed {
         self.arrived -= 1;

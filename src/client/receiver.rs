@@ -1,6 +1,5 @@
 //! Frames from the broker, on their way to the application.
 
-use std::collections::HashMap;
 #[cfg(feature = "shm")]
 use std::collections::VecDeque;
 use std::io;
@@ -11,9 +10,9 @@ use std::sync::Arc;
 use busway_net::Pool;
 use busway_net::link::{Chunk, Readiness};
 use busway_net::wire::{BrokerFrame, BrokerTag, ReceivedPayload, ResultCode, Violation};
-use foldhash::fast::RandomState;
 
 use super::handshake::Reader;
+use super::name_cache::NameCache;
 #[cfg(feature = "rpc")]
 use super::questions::Questions;
 use crate::frame::Frame;
@@ -26,8 +25,7 @@ use crate::payload::{Payload, SHORT};
 pub(super) struct Receiver {
     reader: Reader,
     pool: Pool,
-    senders: NameCache,
-    topics: NameCache,
+    names: NameCache,
     /// Frames of the read at hand.
     pub(super) frames: Vec<Frame>,
     /// Confirmations of the read at hand.
@@ -81,8 +79,7 @@ impl Receiver {
         Self {
             reader,
             pool,
-            senders: NameCache::default(),
-            topics: NameCache::default(),
+            names: NameCache::default(),
             frames: Vec::new(),
             codes: Vec::new(),
             gap: 0,
@@ -122,8 +119,7 @@ impl Receiver {
                     let frame = Frame {
                         kind,
                         realtime,
-                        sender: self.senders.get(received.first)?,
-                        topic: topic.map(|topic| self.topics.get(topic)).transpose()?,
+                        names: self.names.get(received.first, topic)?,
                         payload,
                         lost_before: 0,
                     };
@@ -191,14 +187,8 @@ impl Receiver {
                 Some(Arrival::Delivery { kind, realtime, sender, topic, payload }) => {
                     let is_publication = kind == busway_net::wire::FrameKind::Publication;
                     let topic = is_publication.then_some(topic);
-                    let frame = Frame {
-                        kind,
-                        realtime,
-                        sender: self.senders.get(sender)?,
-                        topic: topic.map(|topic| self.topics.get(topic)).transpose()?,
-                        payload,
-                        lost_before: 0,
-                    };
+                    let frame =
+                        Frame { kind, realtime, names: self.names.get(sender, topic)?, payload, lost_before: 0 };
                     self.take(frame);
                 }
             }
@@ -212,6 +202,7 @@ impl Receiver {
         self.codes.push(Acknowledgement { op_id, code, frames_before });
     }
 
+    #[inline]
     fn take(&mut self, mut frame: Frame) {
         #[cfg(feature = "rpc")]
         if self.questions.is_answer(&frame) {
@@ -244,35 +235,4 @@ pub(super) enum LaneFault {
     Lane(#[from] busway_shm::Violation),
     #[error(transparent)]
     Name(#[from] Violation),
-}
-
-/// Names that have come before: most frames name the same few senders and topics.
-#[derive(Debug, Default)]
-struct NameCache {
-    /// What came last, and is most likely to come again.
-    last: Option<Arc<str>>,
-    names: HashMap<Box<[u8]>, Arc<str>, RandomState>,
-}
-
-/// Names that are kept at most.
-const MAX_NAMES: usize = 1024;
-
-impl NameCache {
-    fn get(&mut self, bytes: &[u8]) -> Result<Arc<str>, Violation> {
-        if let Some(last) = &self.last
-            && last.as_bytes() == bytes
-        {
-            return Ok(Arc::clone(last));
-        }
-        if let Some(name) = self.names.get(bytes) {
-            self.last = Some(Arc::clone(name));
-            return Ok(Arc::clone(name));
-        }
-        let name: Arc<str> = std::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?.into();
-        if self.names.len() >= MAX_NAMES {
-            self.names.clear();
-        }
-        self.names.insert(bytes.into(), Arc::clone(&name));
-        Ok(name)
-    }
 }

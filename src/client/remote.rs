@@ -213,7 +213,9 @@ impl Remote {
 
     /// The next operation's number; under the queue's lock, so that confirmations come in the order of numbers.
     pub(super) fn op_id(&self, qos: QoS, answer: &mut Option<oneshot::Receiver<Placed>>) -> u32 {
-        let op_id = self.next_op_id.fetch_add(1, Ordering::Relaxed);
+        // One operation at a time comes here, of the socket's queue or of the lane's: no exchange is needed.
+        let op_id = self.next_op_id.load(Ordering::Relaxed);
+        self.next_op_id.store(op_id.wrapping_add(1), Ordering::Relaxed);
         if qos.is_confirmed() {
             *answer = Some(self.pending.add(op_id));
         }

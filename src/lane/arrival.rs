@@ -5,7 +5,7 @@ use std::sync::Arc;
 use busway_net::Pool;
 use busway_net::wire::{FrameKind, ResultCode};
 use busway_shm::layout::{flag, operation};
-use busway_shm::{Consumer, OwnSegment, PeerSegment, Sample, Violation};
+use busway_shm::{Consumer, OwnSegment, PeerSegment, Record, Sample, Violation};
 
 use super::fragments::{Fragments, Piece};
 use super::up::UpLane;
@@ -20,7 +20,8 @@ pub(crate) struct DownIntake {
     consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
     lane: Arc<UpLane>,
     fragments: Fragments<Head>,
-    names: Vec<u8>,
+    /// What the record at hand holds behind its descriptor.
+    body: Vec<u8>,
 }
 
 /// What the first fragment says of a frame.
@@ -57,7 +58,7 @@ impl DownIntake {
         max_payload: usize,
     ) -> Self {
         let fragments = Fragments::new(MAX_STREAMS, max_payload);
-        Self { consumer, lane: Arc::clone(lane), fragments, names: Vec::new() }
+        Self { consumer, lane: Arc::clone(lane), fragments, body: Vec::new() }
     }
 
     /// The next thing for the application; what concerns the lane itself is done on the way.
@@ -83,33 +84,30 @@ impl DownIntake {
                 operation::GAP => return Ok(Some(Arrival::Gap { frames: descriptor.op_id.get() })),
                 kind => {
                     let kind = FrameKind::from_byte(kind).ok_or(Violation::Descriptor)?;
-                    if let Some((head, payload)) = self.read(&record, kind, pool)? {
-                        return Ok(Some(self.delivery(head, payload)));
+                    if record.descriptor.flags & flag::FRAGMENT == 0 {
+                        return self.whole(&record, kind).map(Some);
+                    }
+                    if let Some((head, memory)) = self.piece(&record, kind, pool)? {
+                        let Head { kind, realtime, names, first } = head;
+                        // Keeps the memory, too.
+                        self.body = names;
+                        let (sender, topic) = self.body.split_at(first);
+                        let payload = pool.share(memory).into();
+                        return Ok(Some(Arrival::Delivery { kind, realtime, sender, topic, payload }));
                     }
                 }
             }
         }
     }
 
-    fn read(
-        &mut self,
-        record: &busway_shm::Record,
-        kind: FrameKind,
-        pool: &Pool,
-    ) -> Result<Option<(Head, Payload)>, Violation> {
+    /// Copies a record that is a whole frame.
+    #[inline]
+    fn whole(&mut self, record: &Record, kind: FrameKind) -> Result<Arrival<'_>, Violation> {
         let descriptor = &record.descriptor;
-        let mut names = std::mem::take(&mut self.names);
-        let first = self.consumer.copy_names(record, &mut names);
-        let head = Head { kind, realtime: descriptor.flags & flag::REALTIME != 0, names, first };
-        let length = descriptor.payload.get() as usize;
-        if descriptor.flags & flag::FRAGMENT != 0 {
-            let piece = Piece::of(descriptor);
-            let consumer = &self.consumer;
-            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
-            return Ok(done.map(|(head, memory)| (head, pool.share(memory).into())));
-        }
+        self.consumer.copy_body(record, &mut self.body);
         let payload = if descriptor.flags & flag::IN_PLACE == 0 {
-            self.payload(record, length)
+            let bytes = &self.body[record.payload_place()];
+            if bytes.len() <= SHORT { Payload::short(bytes) } else { bytes.to_vec().into() }
         } else {
             let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
             let range = (descriptor.offset.get(), descriptor.payload.get());
@@ -117,27 +115,19 @@ impl DownIntake {
             let releases = Arc::clone(&self.lane.releases);
             Payload::in_place(Arc::new(Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?))
         };
-        Ok(Some((head, payload)))
+        let realtime = descriptor.flags & flag::REALTIME != 0;
+        let (sender, topic) = (&self.body[record.name_place()], &self.body[record.second_place()]);
+        Ok(Arrival::Delivery { kind, realtime, sender, topic, payload })
     }
 
-    /// A payload that is in the ring.
-    fn payload(&self, record: &busway_shm::Record, length: usize) -> Payload {
-        if length <= SHORT {
-            let mut bytes = [0; SHORT];
-            self.consumer.read_payload(record, &mut bytes[..length]);
-            return Payload::short(&bytes[..length]);
-        }
-        let mut bytes = Vec::with_capacity(length);
-        self.consumer.copy_payload(record, &mut bytes);
-        bytes.into()
-    }
-
-    fn delivery(&mut self, head: Head, payload: Payload) -> Arrival<'_> {
-        let Head { kind, realtime, names, first } = head;
-        // Keeps the memory for the names of the next record.
-        self.names = names;
-        let (sender, topic) = self.names.split_at(first);
-        Arrival::Delivery { kind, realtime, sender, topic, payload }
+    /// Copies a fragment; `None` when more are to come.
+    fn piece(&mut self, record: &Record, kind: FrameKind, pool: &Pool) -> Result<Option<(Head, Vec<u8>)>, Violation> {
+        let mut names = Vec::new();
+        let first = self.consumer.copy_names(record, &mut names);
+        let head = Head { kind, realtime: record.descriptor.flags & flag::REALTIME != 0, names, first };
+        let consumer = &self.consumer;
+        let copy = |memory: &mut Vec<u8>| consumer.copy_payload(record, memory);
+        self.fragments.add(Piece::of(&record.descriptor), pool, || Ok(head), copy)
     }
 
     /// Gives the room of what was read back to the broker.

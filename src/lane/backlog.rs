@@ -94,6 +94,7 @@ impl<H> Backlog<H> {
             // The parts of a record in a ring, each far below 2^32.
             length: u32::try_from(length).unwrap_or(u32::MAX).into(),
             name: u16::try_from(parts.name.len()).unwrap_or(u16::MAX).into(),
+            second: u16::try_from(parts.second.len()).unwrap_or(u16::MAX).into(),
             reserved,
             ..*descriptor
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use busway_net::Pool;
 use busway_net::link::{Body as SocketBody, Outbox};
-use busway_net::wire::{Limits, Operation, QoS};
+use busway_net::wire::{Limits, Operation, QoS, has_nul};
 use busway_shm::layout::{PAGE, flag, operation};
 use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violation, create_for_peer};
 
@@ -41,8 +41,8 @@ pub(crate) struct Intake {
     /// Records that may be read before others have their turn.
     turn: usize,
     fragments: Fragments<Head>,
-    names: Vec<u8>,
-    payload: Vec<u8>,
+    /// What the record at hand holds behind its descriptor.
+    body: Vec<u8>,
 }
 
 struct PendingArena {
@@ -95,8 +95,7 @@ impl Intake {
             questions: Questions::default(),
             turn: 0,
             fragments: Fragments::new(1, limits.max_payload),
-            names: Vec::new(),
-            payload: Vec::new(),
+            body: Vec::new(),
         }
     }
 
@@ -139,65 +138,59 @@ impl Intake {
                 return Err(Violation::Descriptor);
             }
             let qos = QoS::from_flags(record.descriptor.code << 6);
-            if let Some(parts) = self.read(&record, (operation, qos), pool)? {
-                return Ok(Some(self.frame(parts)));
+            if record.descriptor.flags & flag::FRAGMENT == 0 {
+                return self.whole(&record, (operation, qos)).map(Some);
+            }
+            if let Some((head, memory)) = self.piece(&record, (operation, qos), pool)? {
+                let Head { op_id, operation, qos, names, first } = head;
+                // Keeps the memory, too.
+                self.body = names;
+                let (address, receiver) = self.body.split_at(first);
+                let content = Routed::Owned(pool.share(memory).into());
+                return Ok(Some(LaneFrame { op_id, operation, qos, address, receiver, content }));
             }
         }
     }
 
-    /// Copies what a record holds; `None` when it is a fragment and more are to come.
-    fn read(
-        &mut self,
-        record: &Record,
-        (operation, qos): (Operation, QoS),
-        pool: &Pool,
-    ) -> Result<Option<(Head, Option<Routed<'static>>)>, Violation> {
+    /// Copies a record that is a whole frame.
+    #[inline]
+    fn whole(&mut self, record: &Record, (operation, qos): (Operation, QoS)) -> Result<LaneFrame<'_>, Violation> {
         let descriptor = &record.descriptor;
-        let mut names = std::mem::take(&mut self.names);
-        let first = self.consumer.copy_names(record, &mut names);
-        let takes_names = match operation {
-            _ if operation.takes_topics() => names.is_empty(),
-            Operation::PublishFor => true,
-            _ => first == names.len(),
-        };
-        // A NUL in a name would forge the frames that sockets get of it.
-        if !takes_names || names.contains(&0) {
-            return Err(Violation::Descriptor);
-        }
-        let head = Head { op_id: descriptor.op_id.get(), operation, qos, names, first };
-        let length = descriptor.payload.get() as usize;
-        if descriptor.flags & flag::FRAGMENT != 0 {
-            let piece = Piece::of(descriptor);
-            let consumer = &self.consumer;
-            let done = self.fragments.add(piece, pool, || Ok(head), |memory| consumer.copy_payload(record, memory))?;
-            return Ok(done.map(|(head, memory)| (head, Some(Routed::Owned(pool.share(memory).into())))));
-        }
+        self.consumer.copy_body(record, &mut self.body);
+        let (address, receiver) = (&self.body[record.name_place()], &self.body[record.second_place()]);
+        check_names(operation, address, receiver)?;
         // A frame between the fragments of another would have overtaken it.
         if self.fragments.is_amid() {
             return Err(Violation::Descriptor);
         }
-        if length > self.limits.max_payload {
+        if descriptor.payload.get() as usize > self.limits.max_payload {
             return Err(Violation::Length);
         }
-        if descriptor.flags & flag::IN_PLACE != 0 {
+        let content = if descriptor.flags & flag::IN_PLACE == 0 {
+            Routed::Borrowed(&self.body[record.payload_place()])
+        } else {
             let segment = self.segments.get(&descriptor.segment.get()).ok_or(Violation::Range)?;
             let range = (descriptor.offset.get(), descriptor.payload.get());
             let slot = (descriptor.slot.get(), descriptor.generation.get());
-            let incoming = self.account.receive(segment, range, slot)?;
-            return Ok(Some((head, Some(Routed::Lane(incoming)))));
-        }
-        self.payload.clear();
-        self.consumer.copy_payload(record, &mut self.payload);
-        Ok(Some((head, None)))
+            Routed::Lane(self.account.receive(segment, range, slot)?)
+        };
+        Ok(LaneFrame { op_id: descriptor.op_id.get(), operation, qos, address, receiver, content })
     }
 
-    fn frame(&mut self, (head, content): (Head, Option<Routed<'static>>)) -> LaneFrame<'_> {
-        let Head { op_id, operation, qos, names, first } = head;
-        // Keeps the memory for the names of the next record.
-        self.names = names;
-        let (address, receiver) = self.names.split_at(first);
-        let content = content.unwrap_or(Routed::Borrowed(&self.payload));
-        LaneFrame { op_id, operation, qos, address, receiver, content }
+    /// Copies a fragment; `None` when more are to come.
+    fn piece(
+        &mut self,
+        record: &Record,
+        (operation, qos): (Operation, QoS),
+        pool: &Pool,
+    ) -> Result<Option<(Head, Vec<u8>)>, Violation> {
+        let mut names = Vec::new();
+        let first = self.consumer.copy_names(record, &mut names);
+        check_names(operation, &names[..first], &names[first..])?;
+        let head = Head { op_id: record.descriptor.op_id.get(), operation, qos, names, first };
+        let consumer = &self.consumer;
+        let copy = |memory: &mut Vec<u8>| consumer.copy_payload(record, memory);
+        self.fragments.add(Piece::of(&record.descriptor), pool, || Ok(head), copy)
     }
 
     /// Gives the room of what was read back to the client.
@@ -309,4 +302,15 @@ impl Intake {
             ..Descriptor::default()
         });
     }
+}
+
+/// Whether a frame may have these names: a NUL in one would forge the frames that sockets get of it.
+#[inline]
+fn check_names(operation: Operation, name: &[u8], second: &[u8]) -> Result<(), Violation> {
+    let takes_names = match operation {
+        Operation::PublishFor => true,
+        _ if operation.takes_topics() => name.is_empty() && second.is_empty(),
+        _ => second.is_empty(),
+    };
+    if takes_names && !has_nul(name) && !has_nul(second) { Ok(()) } else { Err(Violation::Descriptor) }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::backlog::{Backlog, Front, Large};
-use super::record::{push, push_large};
+use super::record::push_large;
 
 /// The producing end of a lane's ring.
 pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
@@ -154,6 +154,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     }
 
     /// Takes a frame without waiting; as [`Outbox::offer`]. `bytes` is what it would be on a socket.
+    #[inline]
     pub(super) fn offer(
         &self,
         token: u64,
@@ -197,8 +198,8 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     pub(super) fn poll_offer(
         &self,
         context: &mut Context<'_>,
-        mut item: Item<'_>,
-        load: &mut Option<Load<'_, P::Held>>,
+        item: &mut Item<'_>,
+        load: Load<'_, P::Held>,
         (is_urgent, op_id): (bool, impl FnOnce() -> u32),
     ) -> Poll<Result<Offered, Refused>> {
         let mut state = self.state.lock();
@@ -206,7 +207,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         let room = state.has_space(&self.limits).and_then(|has_space| {
             let may_wait = is_patient && !state.spills && state.backlog.is_empty();
             // Whatever is longer than a record goes by the backlog anyway.
-            Ok(has_space && (!may_wait || state.has_room_for(&item, load.as_ref())?))
+            Ok(has_space && (!may_wait || state.has_room_for(item, &load)?))
         });
         match self.settle(&mut state, room) {
             None => return Poll::Ready(Err(Refused::Closed)),
@@ -220,10 +221,9 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             }
             Some(true) => {}
         }
-        let Some(load) = load.take() else { return Poll::Ready(Err(Refused::Closed)) };
         let is_first = state.producer.unsignaled() == 0;
         item.descriptor.op_id = op_id().into();
-        let taken = state.take(&item, load, 0);
+        let taken = state.take(item, load, 0);
         if self.settle(&mut state, taken).is_none() {
             return Poll::Ready(Err(Refused::Closed));
         }
@@ -352,6 +352,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         (level, last)
     }
 
+    #[inline]
     fn ring(&self, state: &mut MutexGuard<'_, State<P>>) {
         if state.producer.must_ring() {
             self.bell.ring();
@@ -359,19 +360,26 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     }
 
     /// Remembers a violation and ends the connection for it; `None` when the lane is closed.
+    #[inline]
     fn settle<T>(&self, state: &mut MutexGuard<'_, State<P>>, outcome: Result<T, Violation>) -> Option<T> {
-        if let Err(violation) = &outcome
-            && state.violation.is_none()
-        {
-            state.violation = Some(*violation);
+        if let Err(violation) = &outcome {
+            self.fail(state, *violation);
+        }
+        if state.closed || state.violation.is_some() { None } else { outcome.ok() }
+    }
+
+    #[cold]
+    fn fail(&self, state: &mut MutexGuard<'_, State<P>>, violation: Violation) {
+        if state.violation.is_none() {
+            state.violation = Some(violation);
             // The task that serves the connection sees the end, and why.
             self.outbox.shut_down();
         }
-        if state.closed || state.violation.is_some() { None } else { outcome.ok() }
     }
 }
 
 impl<P: Placing> State<P> {
+    #[inline]
     fn touch(&mut self, token: u64) -> Touch {
         let before = self.token.replace(token);
         if before == Some(token) { Touch::Again } else { Touch::First }
@@ -393,6 +401,7 @@ impl<P: Placing> State<P> {
         self.backlog.frames() + self.urgent.len()
     }
 
+    #[inline]
     fn is_over(&self, limits: &OutboxLimits) -> bool {
         self.waiting_frames() >= limits.frames || self.backlog.weight() >= limits.bytes
     }
@@ -412,6 +421,7 @@ impl<P: Placing> State<P> {
         self.producer.arm_space(GRANULE)
     }
 
+    #[inline]
     fn has_space(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
         if self.is_over(limits) {
             // There may be room that nobody has looked at.
@@ -421,33 +431,33 @@ impl<P: Placing> State<P> {
     }
 
     /// Whether the ring has room for a frame at once; if not, asks to be woken.
-    fn has_room_for(&mut self, item: &Item<'_>, load: Option<&Load<'_, P::Held>>) -> Result<bool, Violation> {
+    #[inline]
+    fn has_room_for(&mut self, item: &Item<'_>, load: &Load<'_, P::Held>) -> Result<bool, Violation> {
         let payload = match load {
-            Some(Load::Borrowed(bytes)) => bytes.len(),
-            Some(Load::Large(Large::Shared(bytes))) => bytes.len(),
-            Some(Load::Large(Large::Held(_))) | None => 0,
+            Load::Borrowed(bytes) => bytes.len(),
+            Load::Large(Large::Shared(bytes)) => bytes.len(),
+            Load::Large(Large::Held(_)) => 0,
         };
         let length = record_length(item.parts.name.len(), item.parts.second.len(), payload);
-        if length > self.producer.max_record() || self.producer.reserve(length)?.is_some() {
+        if length > self.producer.max_record() || self.producer.has_room_for(length)? {
             return Ok(true);
         }
         self.producer.arm_space(length)
     }
 
+    #[inline]
     fn take(&mut self, item: &Item<'_>, load: Load<'_, P::Held>, bytes: usize) -> Result<(), Violation> {
         self.taken_frames += 1;
         self.taken_bytes += bytes as u64;
-        let second = u16::try_from(item.parts.second.len()).unwrap_or(u16::MAX).into();
-        let descriptor = Descriptor { second, ..item.descriptor };
         let is_first = self.backlog.is_empty() && self.urgent.is_empty();
         match load {
             Load::Borrowed(payload) => {
-                if is_first && push(&mut self.producer, &descriptor, item.parts, payload)? {
+                if is_first && self.producer.push(&item.descriptor, item.parts, payload)? {
                     return Ok(());
                 }
-                self.backlog.push(&descriptor, item.parts, payload);
+                self.backlog.push(&item.descriptor, item.parts, payload);
             }
-            Load::Large(large) => self.backlog.push_large(&descriptor, item.parts, large),
+            Load::Large(large) => self.backlog.push_large(&item.descriptor, item.parts, large),
         }
         // What waited before has asked to be woken.
         if is_first { self.pump() } else { Ok(()) }
@@ -457,7 +467,7 @@ impl<P: Placing> State<P> {
     fn pump(&mut self) -> Result<(), Violation> {
         let fragment = self.producer.max_record() * 4 / FRAGMENT_FRACTION;
         while let Some(descriptor) = self.urgent.front() {
-            if push(&mut self.producer, descriptor, Parts::default(), &[])? {
+            if self.producer.push(descriptor, Parts::default(), &[])? {
                 self.urgent.pop_front();
             } else if !self.producer.arm_space(GRANULE)? {
                 return Ok(());
@@ -468,7 +478,7 @@ impl<P: Placing> State<P> {
             let (is_done, wanted) = match body {
                 None => {
                     let length = record_length(parts.name.len(), parts.second.len(), payload.len());
-                    (push(&mut self.producer, &descriptor, parts, payload)?, length)
+                    (self.producer.push(&descriptor, parts, payload)?, length)
                 }
                 Some(body) => {
                     let stream = &mut self.next_stream;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{Declined, Outgoing, Routed, ShmTrust, Sink};
 use crate::client::queue::{ReceiveQueue, Unpushed};
 use crate::frame::Frame;
+use crate::frame_names::FrameNames;
 use crate::payload::Payload;
 use crate::policy::SlowPolicy;
 
@@ -54,8 +55,7 @@ impl Sink for QueueSink {
         let frame = Frame {
             kind: frame.kind,
             realtime: frame.realtime,
-            sender: frame.sender.shared().clone(),
-            topic: frame.topic.cloned(),
+            names: FrameNames::Apart { sender: frame.sender.shared().clone(), topic: frame.topic.cloned() },
             payload,
             lost_before: 0,
         };

@@ -10,16 +10,6 @@ use super::queue::{LaneProducer, Place, Placing};
 /// Bytes that are copied from one segment to another at once.
 const COPY_STEP: usize = 4 << 10;
 
-/// One record; `false` when the ring is full.
-pub(super) fn push(
-    producer: &mut LaneProducer,
-    descriptor: &Descriptor,
-    parts: Parts<'_>,
-    payload: &[u8],
-) -> Result<bool, Violation> {
-    producer.push(&with_lengths(descriptor, parts, payload.len()), parts, payload)
-}
-
 /// As much of a large payload as there is room for: says whether all of it is gone, and if not, for how many bytes
 /// there has to be room.
 pub(super) fn push_large<P: Placing>(

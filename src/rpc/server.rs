@@ -174,7 +174,7 @@ impl<H: Handlers> Server<H> {
     async fn handle_request(&self, frame: Frame) {
         let Some(rpc) = self.rpc() else { return };
         let Ok(RpcMessage::Request { call_id, .. }) = rpc::parse(frame.payload()) else { return };
-        let caller = frame.sender.clone();
+        let caller = Arc::clone(frame.names.sender());
         let qos = qos_of_reply(&frame);
         let outcome = match Request::new(frame, rpc) {
             Ok(request) => catch(self.handlers.call(request)).await.unwrap_or_else(|words| {

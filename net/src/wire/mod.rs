@@ -23,7 +23,7 @@ pub use client_frame::{ClientFrame, ClientFrames, encode_client_head, encode_top
 pub use code::ResultCode;
 pub use handshake::{BrokerHandshake, BrokerStep, ClientHandshake, ClientStep, Refusal, encode_name};
 pub use header::{BrokerHeader, ClientHeader};
-pub use limits::{Limits, NameFault, PathFault};
+pub use limits::{Limits, NameFault, PathFault, has_nul};
 pub use operation::{FrameKind, Operation, QoS};
 pub use tag::{BrokerTag, ClientTag};
 pub use violation::Violation;

@@ -1,0 +1,266 @@
+//! The end of a ring that reads.
+
+use std::ops::Range;
+
+use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, SPACE_EVENT, TAIL, flag, operation};
+use crate::memory::{OwnMemory, PeerMemory};
+use crate::ring::{Capacity, crosses, padded, sequence};
+use crate::sync::{Fence, Ordering, fence};
+use crate::violation::Violation;
+
+/// The reading end of a ring.
+#[derive(Debug)]
+pub struct Consumer<O, P> {
+    own: O,
+    peer: P,
+    capacity: Capacity,
+    max_record: usize,
+    head: u64,
+    /// The producer's tail as last seen.
+    tail: u64,
+    /// The head that the producer was last told.
+    released: u64,
+}
+
+/// The combinations of flags that there are, a bit for each.
+const LEGAL_FLAGS: u32 = {
+    let (mut legal, mut flags) = (0, 0);
+    while flags <= flag::ALL {
+        let is_in_place = flags & flag::IN_PLACE != 0;
+        let is_fragment = flags & flag::FRAGMENT != 0;
+        let has_more = flags & flag::MORE != 0;
+        if !(is_in_place && is_fragment) && (is_fragment || !has_more) {
+            legal |= 1 << flags;
+        }
+        flags += 1;
+    }
+    legal
+};
+
+/// A record as it was copied and checked: descriptor, and where its parts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The copied descriptor.
+    pub descriptor: Descriptor,
+    start: usize,
+}
+
+impl Record {
+    /// Bytes of payload that are in the ring.
+    #[inline]
+    pub fn inline_length(&self) -> usize {
+        if self.descriptor.flags & flag::IN_PLACE == 0 { self.descriptor.payload.get() as usize } else { 0 }
+    }
+
+    /// Where the name is in the [`body`](Consumer::copy_body).
+    #[inline]
+    pub fn name_place(&self) -> Range<usize> {
+        0..self.name()
+    }
+
+    /// Where the second name is.
+    #[inline]
+    pub fn second_place(&self) -> Range<usize> {
+        let start = padded(self.name());
+        start..start + self.second()
+    }
+
+    /// Where the payload is, if it is in the ring.
+    #[inline]
+    pub fn payload_place(&self) -> Range<usize> {
+        let start = padded(self.name()) + padded(self.second());
+        start..start + self.inline_length()
+    }
+
+    #[inline]
+    fn name(&self) -> usize {
+        usize::from(self.descriptor.name.get())
+    }
+
+    #[inline]
+    fn second(&self) -> usize {
+        usize::from(self.descriptor.second.get())
+    }
+}
+
+impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
+    /// A consumer at the beginning of a ring of zeros. `own` holds this side's cursors, `peer` the ring.
+    pub fn new(own: O, peer: P, layout: ControlLayout) -> Self {
+        Self {
+            own,
+            peer,
+            capacity: Capacity::of(layout),
+            max_record: layout.max_record(),
+            head: 0,
+            tail: 0,
+            released: 0,
+        }
+    }
+
+    /// Whether there is a record.
+    ///
+    /// # Errors
+    /// When the producer's tail is impossible.
+    #[inline]
+    pub fn poll(&mut self) -> Result<bool, Violation> {
+        if self.head != self.tail {
+            return Ok(true);
+        }
+        // Acquire: pairs with the Release of the tail in `Reservation::commit`.
+        let tail = self.peer.load(TAIL, Ordering::Acquire);
+        if tail < self.tail {
+            return Err(Violation::Backwards);
+        }
+        // What was not given back cannot have been written again.
+        if tail - self.released > self.capacity.bytes() {
+            return Err(Violation::TooFar);
+        }
+        if !tail.is_multiple_of(GRANULE as u64) {
+            return Err(Violation::Unaligned);
+        }
+        self.tail = tail;
+        Ok(self.head != self.tail)
+    }
+
+    /// The next record. Its bytes can be copied until the next call of [`next_record`](Self::next_record) or
+    /// [`release`](Self::release).
+    ///
+    /// A visit is bounded whatever the producer does: until [`release`](Self::release) there cannot be more bytes
+    /// than the ring has.
+    ///
+    /// # Errors
+    /// When the record is not one.
+    #[inline]
+    pub fn next_record(&mut self) -> Result<Option<Record>, Violation> {
+        if !self.poll()? {
+            return Ok(None);
+        }
+        let mut descriptor = self.look_at_descriptor()?;
+        if descriptor.operation == operation::PAD {
+            self.skip(&descriptor)?;
+            descriptor = self.look_behind_pad()?;
+        }
+        let length = u64::from(descriptor.length.get());
+        let record = Record { descriptor, start: self.capacity.offset(self.head) + Descriptor::SIZE };
+        // On their own first, so that the sum cannot overflow on any machine.
+        let is_whole = length <= self.max_record as u64
+            && record.inline_length() as u64 <= length
+            && (Descriptor::SIZE + record.payload_place().end) as u64 <= length;
+        if !is_whole {
+            return Err(Violation::Length);
+        }
+        self.head += length;
+        Ok(Some(record))
+    }
+
+    /// Passes a PAD: it fills the ring to its end, is there because a record did not fit, and became visible with it.
+    #[cold]
+    fn skip(&mut self, pad: &Descriptor) -> Result<(), Violation> {
+        let length = u64::from(pad.length.get());
+        if length != self.capacity.to_end(self.head) || length >= self.max_record as u64 {
+            return Err(Violation::Length);
+        }
+        self.head += length;
+        Ok(())
+    }
+
+    /// Not inlined, so that the other call is.
+    #[inline(never)]
+    fn look_behind_pad(&self) -> Result<Descriptor, Violation> {
+        let descriptor = self.look_at_descriptor()?;
+        if descriptor.operation == operation::PAD { Err(Violation::Descriptor) } else { Ok(descriptor) }
+    }
+
+    /// Copies the descriptor at the head, and checks what holds for records and PADs alike.
+    #[inline(always)]
+    fn look_at_descriptor(&self) -> Result<Descriptor, Violation> {
+        let line = self.peer.read_line(self.capacity.offset(self.head)).map(u64::to_le_bytes);
+        let descriptor: Descriptor = zerocopy::transmute!(line);
+        let length = u64::from(descriptor.length.get());
+        let fits = length >= GRANULE as u64
+            && length.is_multiple_of(GRANULE as u64)
+            && length <= self.capacity.to_end(self.head)
+            && length <= self.tail - self.head;
+        if !fits {
+            return Err(Violation::Length);
+        }
+        let flags = descriptor.flags;
+        let is_legal = descriptor.sequence.get() == sequence(self.head)
+            && flags & !flag::ALL == 0
+            && LEGAL_FLAGS >> flags & 1 != 0
+            && descriptor.reserved == 0
+            && descriptor.reserved_end == [0; 16];
+        if is_legal { Ok(descriptor) } else { Err(Violation::Descriptor) }
+    }
+
+    /// Copies the names of a record behind each other into `names`, and says where the second begins.
+    #[inline]
+    pub fn copy_names(&self, record: &Record, names: &mut Vec<u8>) -> usize {
+        let (first, second) = (record.name(), record.second());
+        names.resize(first + second, 0);
+        let (name, rest) = names.split_at_mut(first);
+        self.peer.read(record.start, name);
+        self.peer.read(record.start + padded(first), rest);
+        first
+    }
+
+    /// Copies what is behind the descriptor to the beginning of `memory`, which becomes longer if it must; the record
+    /// says where in it the [`name`](Record::name_place), the [`second name`](Record::second_place) and the
+    /// [`payload`](Record::payload_place) are.
+    #[inline]
+    pub fn copy_body(&self, record: &Record, memory: &mut Vec<u8>) {
+        let length = padded(record.payload_place().end);
+        if memory.len() < length {
+            lengthen(memory, length);
+        }
+        self.peer.read(record.start, &mut memory[..length]);
+    }
+
+    /// Copies the payload bytes that are in the ring to the end of `payload`.
+    #[inline]
+    pub fn copy_payload(&self, record: &Record, payload: &mut Vec<u8>) {
+        let names = padded(record.name()) + padded(record.second());
+        let before = payload.len();
+        payload.resize(before + record.inline_length(), 0);
+        self.peer.read(record.start + names, &mut payload[before..]);
+    }
+
+    /// Gives the room of the records that were read back to the producer. Says whether the producer waits for it and
+    /// has to be woken.
+    #[must_use = "who waits for room is not woken by itself"]
+    #[inline]
+    pub fn release(&mut self) -> bool {
+        if self.released == self.head {
+            return false;
+        }
+        // Release: what lies before the head has been read (pairs with the Acquire in `Producer::look_at_head`).
+        self.own.store(HEAD, self.head, Ordering::Release);
+        fence(Fence::Head);
+        let event = self.peer.load(SPACE_EVENT, Ordering::Relaxed);
+        crosses(std::mem::replace(&mut self.released, self.head), event, self.head)
+    }
+
+    /// Bytes read and not yet given back.
+    #[inline]
+    pub fn unreleased(&self) -> u64 {
+        self.head - self.released
+    }
+
+    /// Asks to be woken by the next record. Says whether there is nothing to read; only then may the caller sleep,
+    /// and only after [`release`](Self::release): a producer that waits for room which nobody gives back sends no
+    /// next record. Being woken needs no disarming: an event that was passed costs nothing.
+    ///
+    /// # Errors
+    /// When the producer's tail is impossible.
+    pub fn arm(&mut self) -> Result<bool, Violation> {
+        self.own.store(EVENT, self.head, Ordering::Relaxed);
+        fence(Fence::Event);
+        Ok(!self.poll()?)
+    }
+}
+
+/// Not shortened ever after: zeros would have to be written again before the next body.
+#[cold]
+fn lengthen(memory: &mut Vec<u8>, length: usize) {
+    memory.resize(length.next_power_of_two(), 0);
+}

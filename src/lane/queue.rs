@@ -23,6 +23,9 @@ pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
 /// Bytes that a sleeping consumer is not woken for while their sender may go on: the bell is then rung by whoever
 /// ends the batch.
 const RING_AT: u64 = 32 << 10;
+/// The same for payloads in place. Who writes on would drive them out of the caches before anybody reads them, and the
+/// readers would stand still meanwhile.
+const RING_AT_PAYLOAD: usize = 256 << 10;
 /// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
 const FRAGMENT_FRACTION: usize = 8;
 
@@ -119,6 +122,8 @@ struct State<P: Placing> {
     spills: bool,
     /// The consumer's position when it began to.
     spills_since: u64,
+    /// Bytes of payloads in place that came since somebody looked whether the other side sleeps.
+    unsignaled_payload: usize,
     closed: bool,
     violation: Option<Violation>,
 }
@@ -146,6 +151,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             waiting: Vec::new(),
             spills: false,
             spills_since: 0,
+            unsignaled_payload: 0,
             closed: false,
             violation: None,
         };
@@ -222,12 +228,15 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             Some(true) => {}
         }
         let is_first = state.producer.unsignaled() == 0;
+        if let Load::Large(Large::Held(held)) = &load {
+            state.unsignaled_payload += P::length(held);
+        }
         item.descriptor.op_id = op_id().into();
         let taken = state.take(item, load, 0);
         if self.settle(&mut state, taken).is_none() {
             return Poll::Ready(Err(Refused::Closed));
         }
-        let is_late = is_urgent || !state.backlog.is_empty() || state.producer.unsignaled() >= RING_AT;
+        let is_late = is_urgent || !state.backlog.is_empty() || state.is_batch_full();
         if is_late {
             self.ring(&mut state);
         }
@@ -354,6 +363,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
 
     #[inline]
     fn ring(&self, state: &mut MutexGuard<'_, State<P>>) {
+        state.unsignaled_payload = 0;
         if state.producer.must_ring() {
             self.bell.ring();
         }
@@ -383,6 +393,11 @@ impl<P: Placing> State<P> {
     fn touch(&mut self, token: u64) -> Touch {
         let before = self.token.replace(token);
         if before == Some(token) { Touch::Again } else { Touch::First }
+    }
+
+    /// Whether a sleeping consumer is woken although its sender may go on.
+    fn is_batch_full(&self) -> bool {
+        self.producer.unsignaled() >= RING_AT || self.unsignaled_payload >= RING_AT_PAYLOAD
     }
 
     fn level(&self) -> Level {

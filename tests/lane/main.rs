@@ -3,7 +3,10 @@
 #![cfg(all(feature = "broker", feature = "shm"))]
 
 mod basics;
+mod beginnings;
 mod endings;
+mod silent_broker;
 mod slow_policies;
 mod stalled;
 mod support;
+mod waiting;

@@ -12,6 +12,8 @@
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod account;
 #[cfg(feature = "shm")]
+mod arena_question;
+#[cfg(feature = "shm")]
 mod arrival;
 #[cfg(feature = "shm")]
 mod backlog;
@@ -28,10 +30,14 @@ mod host;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod intake;
 #[cfg(all(feature = "shm", feature = "broker"))]
+mod introductions;
+#[cfg(all(feature = "shm", feature = "broker"))]
 mod local_sink;
 mod options;
 #[cfg(feature = "broker")]
 mod patient_sink;
+#[cfg(feature = "shm")]
+mod placing;
 #[cfg(feature = "shm")]
 mod queue;
 #[cfg(feature = "broker")]
@@ -45,6 +51,8 @@ mod sink;
 mod socket_sink;
 #[cfg(feature = "broker")]
 mod stored;
+#[cfg(feature = "shm")]
+mod submissions;
 #[cfg(feature = "shm")]
 mod up;
 
@@ -84,3 +92,8 @@ pub(crate) use up::{TakenOver, UpLane};
 /// A body up to this size is copied behind its head: cheaper than sharing it.
 #[cfg(any(feature = "shm", feature = "broker"))]
 pub(crate) const COPY_MAX: usize = 4 << 10;
+
+/// A payload from this size on waits for a segment that is under way, instead of being copied through the ring, which it
+/// would fill twice: by then mostly the segment is there.
+#[cfg(feature = "shm")]
+pub(crate) const WAIT_MIN: usize = 256 << 10;

@@ -50,15 +50,20 @@ struct Entry {
     idle: u32,
 }
 
-impl Entry {
-    /// Whether a payload of `length` bytes belongs here: a small one does not spoil the segment of a large one, nor a
-    /// large one that of a much larger one.
-    fn suits(&self, length: usize) -> bool {
-        let whole = self.memory.length();
-        match self.kind {
-            ArenaKind::Shared => length <= SHARED_MAX,
-            ArenaKind::Large => length > SHARED_MAX && whole >= length && whole / 2 <= length,
+impl ArenaKind {
+    /// Whether a payload of `length` bytes belongs into a segment of this kind that has `whole`: a small one does not
+    /// spoil the segment of a large one, nor a large one that of a much larger one.
+    pub fn suits(self, whole: usize, length: usize) -> bool {
+        match self {
+            Self::Shared => length <= SHARED_MAX,
+            Self::Large => length > SHARED_MAX && whole >= length && whole / 2 <= length,
         }
+    }
+}
+
+impl Entry {
+    fn suits(&self, length: usize) -> bool {
+        self.kind.suits(self.memory.length(), length)
     }
 }
 

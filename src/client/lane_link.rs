@@ -323,14 +323,29 @@ impl Remote {
 }
 
 impl Remote {
-    /// Ends when somebody has waited for room in the ring for a while, and may use the queue from then on.
+    /// Ends when somebody has waited for the broker for a while, and is to go on without it.
     pub(super) async fn end_patience(&self) {
-        match self.lane.current() {
-            Some(lane) if lane.has_waiting() => {
-                tokio::time::sleep(PATIENCE).await;
-                lane.spill();
-            }
-            _ => pending::<()>().await,
+        let Some(lane) = self.lane.current() else { return pending().await };
+        tokio::select! {
+            () = end_wait_for_room(&lane) => {}
+            () = end_wait_for_arena(&lane) => {}
         }
     }
+}
+
+/// Who waits for room in the ring may use the queue after a while.
+async fn end_wait_for_room(lane: &UpLane) {
+    if !lane.has_waiting() {
+        return pending().await;
+    }
+    tokio::time::sleep(PATIENCE).await;
+    lane.spill();
+}
+
+/// Payloads that wait for an arena are copied after a while. Other frames go on meanwhile, so that it is until a moment
+/// and not for a time.
+async fn end_wait_for_arena(lane: &UpLane) {
+    let Some(deadline) = lane.arena_deadline() else { return pending().await };
+    tokio::time::sleep_until(deadline.into()).await;
+    lane.give_up_arena();
 }

@@ -195,7 +195,8 @@ impl Client {
     /// Memory to write a payload of `length` bytes into; then publish or send it like any payload.
     ///
     /// On the lane it is shared memory that every local receiver reads in place. Where there is no lane, or no room in
-    /// shared memory at the moment, it is heap memory: this never waits. Memory that was used before holds this
+    /// shared memory at the moment, it is heap memory: this never waits. Sending it may then, for a moment, if it is large
+    /// and the broker was asked for room; so may sending large bytes that were no loan. Memory that was used before holds this
     /// client's own older bytes, see [`loan_zeroed`](Client::loan_zeroed).
     pub fn loan(&self, length: usize) -> Loan {
         #[cfg(feature = "shm")]

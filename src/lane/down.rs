@@ -1,12 +1,10 @@
 //! The broker's end of a lane, as a sink of frames.
 
-use std::collections::{HashMap, VecDeque};
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use busway_net::link::{Body as SocketBody, Level, Outbox, OutboxLimits, Refused, Touch};
+use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
 use busway_shm::layout::{flag, operation};
 use busway_shm::{Descriptor, DownBell, Parts, PeerSegment, ReturnReader, Slots, Violation};
@@ -15,13 +13,12 @@ use bytes::Bytes;
 use super::account::{Incoming, Pin, Segment};
 use super::backlog::Large;
 use super::budget::Spent;
-use super::control_frame::{Questions, SegmentFrame};
+use super::introductions::{Acquaintance, Introductions};
 use super::options::ShmTrust;
-use super::queue::{Item, LaneProducer, LaneQueue, Load, Place, Placing};
-use super::{COPY_MAX, Outgoing, Routed};
+use super::placing::{Place, Placed, Placing};
+use super::queue::{Item, LaneProducer, LaneQueue, Load};
+use super::{COPY_MAX, Outgoing, Routed, WAIT_MIN};
 
-/// Segments that one client may have mapped for reading at once.
-const MAX_INTRODUCED: usize = 1024;
 /// Returned leases that are taken back in one go.
 const RETURNS_AT_ONCE: usize = 256;
 /// How often that is done when somebody tidies up.
@@ -49,29 +46,8 @@ pub(super) struct Leases {
     own: Weak<DownLane>,
     slots: Slots<Pin>,
     returned: ReturnReader<Arc<PeerSegment>>,
-    introductions: HashMap<u32, Introduction>,
-    /// Segments to be introduced, one after the other.
-    wanted: VecDeque<Weak<Segment>>,
-    /// What the client has to say to show that it has read the question which is open.
-    awaits_answer: Option<u64>,
-    questions: Questions,
-    user: u32,
-    trust: ShmTrust,
-    outbox: Arc<Outbox>,
+    introductions: Introductions,
     counters: Arc<Counters>,
-}
-
-struct Introduction {
-    segment: Weak<Segment>,
-    state: IntroductionState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum IntroductionState {
-    Waiting,
-    Sent,
-    Mapped,
-    Failed,
 }
 
 impl DownLane {
@@ -89,13 +65,7 @@ impl DownLane {
             own: Weak::clone(own),
             slots: Slots::new(slots),
             returned,
-            introductions: HashMap::new(),
-            wanted: VecDeque::new(),
-            awaits_answer: None,
-            questions: Questions::default(),
-            user,
-            trust,
-            outbox: Arc::clone(outbox),
+            introductions: Introductions::new(user, trust, outbox),
             counters: Arc::clone(&counters),
         };
         Arc::new_cyclic(|own| {
@@ -211,26 +181,34 @@ impl DownLane {
                     break;
                 }
             }
-            Ok(leases.forget_gone())
+            Ok(leases.introductions.look())
         });
         for number in gone.unwrap_or_default() {
             let descriptor =
                 Descriptor { operation: operation::SEGMENT_GONE, segment: number.into(), ..Descriptor::default() };
             self.queue.control(descriptor);
         }
+        // What has waited too long for an introduction is copied.
+        self.resume();
     }
 
     /// A sender whose payloads the client reads in place has got a new arena.
     pub(super) fn introduce(&self, segment: &Arc<Segment>) {
         self.queue.placing(|leases| {
-            leases.has_mapped(segment);
+            leases.introductions.of(segment, &mut false);
             Ok(())
         });
     }
 
     /// The client has mapped a segment, or cannot.
     pub(super) fn introduced(&self, number: u32, token: u64, is_mapped: bool) {
-        self.queue.placing(|leases| leases.answered(number, token, is_mapped));
+        self.queue.placing(|leases| leases.introductions.answered(number, token, is_mapped));
+        self.resume();
+    }
+
+    /// Goes on with what may have waited for an introduction. Who breaks the rules is seen by its connection's task.
+    fn resume(&self) {
+        let _ = self.queue.pump();
     }
 
     /// Ends the lane; what the client still holds is what is returned.
@@ -238,7 +216,6 @@ impl DownLane {
         self.queue.close(|leases| {
             let _ = leases.take_back();
             let slots = std::mem::replace(&mut leases.slots, Slots::new(0));
-            leases.wanted.clear();
             leases.introductions.clear();
             Zombie { slots, returned: leases.returned.clone() }
         })
@@ -274,101 +251,32 @@ impl Leases {
         }
         Ok(RETURNS_AT_ONCE)
     }
-
-    /// Whether the client has a segment mapped; if not, it is asked to map it.
-    fn has_mapped(&mut self, segment: &Arc<Segment>) -> bool {
-        if let Some(introduction) = self.introductions.get(&segment.number) {
-            return introduction.state == IntroductionState::Mapped;
-        }
-        if self.trust.allows(segment.owner, self.user) && self.introductions.len() < MAX_INTRODUCED {
-            let introduction = Introduction { segment: Arc::downgrade(segment), state: IntroductionState::Waiting };
-            self.introductions.insert(segment.number, introduction);
-            // Waiting keeps nobody's memory: the client may never answer.
-            self.wanted.push_back(Arc::downgrade(segment));
-            self.introduce_next();
-        }
-        false
-    }
-
-    /// One descriptor at a time: a client that never reads must not use up what may be in flight.
-    fn introduce_next(&mut self) {
-        while self.awaits_answer.is_none() {
-            let Some(segment) = self.wanted.pop_front() else { return };
-            let Some(segment) = segment.upgrade() else { continue };
-            let Ok(descriptor) = segment.descriptor.as_fd().try_clone_to_owned() else {
-                // Out of descriptors: this pair gets copies.
-                if let Some(introduction) = self.introductions.get_mut(&segment.number) {
-                    introduction.state = IntroductionState::Failed;
-                }
-                continue;
-            };
-            if let Some(introduction) = self.introductions.get_mut(&segment.number) {
-                introduction.state = IntroductionState::Sent;
-            }
-            let token = self.questions.next();
-            self.awaits_answer = Some(token);
-            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner, token);
-            self.outbox.offer_control(|batch| {
-                batch.push_body(SocketBody::Descriptors(vec![descriptor]));
-                frame.encode(batch.inline());
-            });
-            self.outbox.flush();
-        }
-    }
-
-    fn answered(&mut self, number: u32, token: u64, is_mapped: bool) -> Result<(), Violation> {
-        // It may have gone meanwhile; the answer is to the one question that is open, by who has read it.
-        if self.awaits_answer.take() != Some(token) {
-            return Err(Violation::Descriptor);
-        }
-        if let Some(introduction) = self.introductions.get_mut(&number) {
-            if introduction.state != IntroductionState::Sent {
-                return Err(Violation::Descriptor);
-            }
-            introduction.state = if is_mapped { IntroductionState::Mapped } else { IntroductionState::Failed };
-        }
-        self.introduce_next();
-        Ok(())
-    }
-
-    /// Forgets segments whose sender has gone and of which nothing is held any more; says which the client had.
-    fn forget_gone(&mut self) -> Vec<u32> {
-        let mut gone = Vec::new();
-        self.introductions.retain(|number, introduction| {
-            // One whose introduction is under way is looked at when it is answered.
-            if introduction.segment.strong_count() > 0 || introduction.state == IntroductionState::Sent {
-                return true;
-            }
-            if introduction.state == IntroductionState::Mapped {
-                gone.push(*number);
-            }
-            false
-        });
-        gone
-    }
 }
 
 impl Placing for Leases {
     type Held = Pin;
 
-    fn place(&mut self, pin: Pin) -> Result<Result<Place, Pin>, Violation> {
+    fn place(&mut self, pin: Pin, may_wait: bool) -> Result<Placed<Pin>, Violation> {
         self.take_back()?;
         let payload = Arc::clone(pin.payload());
-        let known = self.introductions.len();
-        if !self.has_mapped(payload.segment()) {
-            if self.introductions.len() > known {
-                payload.account().add_reader(&self.own);
-            }
-            return Ok(Err(pin));
+        let mut is_new = false;
+        let acquaintance = self.introductions.of(payload.segment(), &mut is_new);
+        if is_new {
+            payload.account().add_reader(&self.own);
         }
-        match self.slots.put(pin) {
-            Err(pin) => Ok(Err(pin)),
+        match acquaintance {
+            Acquaintance::Mapped => {}
+            Acquaintance::Coming if may_wait && payload.len() >= WAIT_MIN => return Ok(Placed::Later(pin)),
+            _ => return Ok(Placed::Copy(pin)),
+        }
+        Ok(match self.slots.put(pin) {
+            Err(pin) => Placed::Copy(pin),
             Ok((slot, generation)) => {
                 self.counters.in_place.fetch_add(1, Ordering::Relaxed);
                 let offset = payload.offset() as u64;
-                Ok(Ok(Place { segment: payload.segment().number, offset, slot, generation }))
+                Placed::There(Place { segment: payload.segment().number, offset, slot, generation })
             }
-        }
+        })
     }
 
     fn length(pin: &Pin) -> usize {

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::backlog::{Backlog, Front, Large};
-use super::record::push_large;
+use super::placing::Placing;
+use super::record::{Progress, push_large};
 
 /// The producing end of a lane's ring.
 pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
@@ -28,36 +29,6 @@ const RING_AT: u64 = 32 << 10;
 const RING_AT_PAYLOAD: usize = 256 << 10;
 /// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
 const FRAGMENT_FRACTION: usize = 8;
-
-/// How payloads in shared memory are handed over.
-pub(super) trait Placing: Send {
-    /// A payload in shared memory.
-    type Held: Send;
-
-    /// Hands the payload over in place, or gives it back to be copied.
-    ///
-    /// # Errors
-    /// When the peer has broken the rules.
-    fn place(&mut self, held: Self::Held) -> Result<Result<Place, Self::Held>, Violation>;
-
-    /// Bytes of a payload.
-    fn length(held: &Self::Held) -> usize;
-
-    /// Copies a part of a payload.
-    fn copy(held: &Self::Held, position: usize, bytes: &mut [u8]);
-
-    /// A payload is copied because it could not be placed.
-    fn count_copy(&mut self);
-}
-
-/// Where a payload lies, as a descriptor says it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) segment: u32,
-    pub(super) offset: u64,
-    pub(super) slot: u32,
-    pub(super) generation: u32,
-}
 
 /// A frame to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,7 +72,6 @@ impl Bell for busway_shm::DownBell {
 
 pub(super) struct LaneQueue<P: Placing, B> {
     state: Mutex<State<P>>,
-    limits: OutboxLimits,
     bell: B,
     /// The socket beside the lane, which ends with it.
     outbox: Arc<Outbox>,
@@ -110,6 +80,7 @@ pub(super) struct LaneQueue<P: Placing, B> {
 struct State<P: Placing> {
     producer: LaneProducer,
     placing: P,
+    limits: OutboxLimits,
     backlog: Backlog<P::Held>,
     /// What overtakes the backlog.
     urgent: VecDeque<Descriptor>,
@@ -142,6 +113,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         let state = State {
             producer,
             placing,
+            limits: OutboxLimits { frames: limits.frames.max(1), bytes: limits.bytes.max(1) },
             backlog: Backlog::default(),
             urgent: VecDeque::new(),
             next_stream: 0,
@@ -155,8 +127,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             closed: false,
             violation: None,
         };
-        let limits = OutboxLimits { frames: limits.frames.max(1), bytes: limits.bytes.max(1) };
-        Self { state: Mutex::new(state), limits, bell, outbox }
+        Self { state: Mutex::new(state), bell, outbox }
     }
 
     /// Takes a frame without waiting; as [`Outbox::offer`]. `bytes` is what it would be on a socket.
@@ -173,7 +144,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             // What would be taken now would stay for as long as somebody remembers the peer.
             return Err(Refused::Closed);
         }
-        let taken = state.has_space(&self.limits).and_then(|has_space| {
+        let taken = state.has_space().and_then(|has_space| {
             if has_space {
                 state.take(item, load, bytes)?;
             }
@@ -210,7 +181,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     ) -> Poll<Result<Offered, Refused>> {
         let mut state = self.state.lock();
         let is_patient = !context.waker().will_wake(Waker::noop());
-        let room = state.has_space(&self.limits).and_then(|has_space| {
+        let room = state.has_space().and_then(|has_space| {
             let may_wait = is_patient && !state.spills && state.backlog.is_empty();
             // Whatever is longer than a record goes by the backlog anyway.
             Ok(has_space && (!may_wait || state.has_room_for(item, &load)?))
@@ -293,12 +264,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         if state.backlog.is_empty() && state.waiting.is_empty() && state.urgent.is_empty() {
             return Ok(());
         }
-        let pumped = state.pump().and_then(|()| state.is_at_ease(&self.limits));
-        let is_at_ease = self.settle(&mut state, pumped);
-        self.ring(&mut state);
-        if is_at_ease != Some(false) {
-            state.waiting.drain(..).for_each(Waker::wake);
-        }
+        self.advance(&mut state);
         state.violation.map_or(Ok(()), Err)
     }
 
@@ -330,9 +296,15 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         Poll::Pending
     }
 
-    /// Whether more than half of a limit waits.
+    /// Whether more than half of a limit waits. Then nothing waits for an answer of the peer, who may not be read from
+    /// because of that.
     pub(super) fn is_half_full(&self) -> bool {
-        self.state.lock().is_half_full(&self.limits)
+        let mut state = self.state.lock();
+        if !state.is_half_full() {
+            return false;
+        }
+        self.advance(&mut state);
+        state.is_half_full()
     }
 
     pub(super) fn level(&self) -> Level {
@@ -359,6 +331,15 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         drop(backlog);
         waiting.into_iter().for_each(Waker::wake);
         (level, last)
+    }
+
+    fn advance(&self, state: &mut MutexGuard<'_, State<P>>) {
+        let pumped = state.pump().and_then(|()| state.is_at_ease());
+        let is_at_ease = self.settle(state, pumped);
+        self.ring(state);
+        if is_at_ease != Some(false) {
+            state.waiting.drain(..).for_each(Waker::wake);
+        }
     }
 
     #[inline]
@@ -417,32 +398,32 @@ impl<P: Placing> State<P> {
     }
 
     #[inline]
-    fn is_over(&self, limits: &OutboxLimits) -> bool {
-        self.waiting_frames() >= limits.frames || self.backlog.weight() >= limits.bytes
+    fn is_over(&self) -> bool {
+        self.waiting_frames() >= self.limits.frames || self.backlog.weight() >= self.limits.bytes
     }
 
-    fn is_half_full(&self, limits: &OutboxLimits) -> bool {
-        self.waiting_frames() > limits.frames / 2 || self.backlog.weight() > limits.bytes / 2
+    fn is_half_full(&self) -> bool {
+        self.waiting_frames() > self.limits.frames / 2 || self.backlog.weight() > self.limits.bytes / 2
     }
 
     /// Whether those who wait can go on; if not, asks to be woken when they can.
-    fn is_at_ease(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
+    fn is_at_ease(&mut self) -> Result<bool, Violation> {
         if self.spills && self.producer.head() != self.spills_since {
             self.spills = false;
         }
         if self.waiting.is_empty() || !self.backlog.is_empty() || self.spills {
-            return Ok(!self.is_half_full(limits));
+            return Ok(!self.is_half_full());
         }
         self.producer.arm_space(GRANULE)
     }
 
     #[inline]
-    fn has_space(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
-        if self.is_over(limits) {
+    fn has_space(&mut self) -> Result<bool, Violation> {
+        if self.is_over() {
             // There may be room that nobody has looked at.
             self.pump()?;
         }
-        Ok(!self.is_over(limits))
+        Ok(!self.is_over())
     }
 
     /// Whether the ring has room for a frame at once; if not, asks to be woken.
@@ -488,22 +469,26 @@ impl<P: Placing> State<P> {
                 return Ok(());
             }
         }
+        // A peer that floods itself is not read from, and could not say what is waited for.
+        let may_wait = !self.is_half_full();
         while let Some(front) = self.backlog.front() {
             let Front { descriptor, parts, payload, body } = front;
-            let (is_done, wanted) = match body {
-                None => {
-                    let length = record_length(parts.name.len(), parts.second.len(), payload.len());
-                    (self.producer.push(&descriptor, parts, payload)?, length)
-                }
+            let progress = match body {
+                None if self.producer.push(&descriptor, parts, payload)? => Progress::Done,
+                None => Progress::Needs(record_length(parts.name.len(), parts.second.len(), payload.len())),
                 Some(body) => {
-                    let stream = &mut self.next_stream;
-                    push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, (fragment, stream))?
+                    let how = (fragment, &mut self.next_stream, may_wait);
+                    push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, how)?
                 }
             };
-            if is_done {
-                self.backlog.pop();
-            } else if !self.producer.arm_space(wanted)? {
-                break;
+            match progress {
+                Progress::Done => self.backlog.pop(),
+                Progress::Needs(length) => {
+                    if !self.producer.arm_space(length)? {
+                        break;
+                    }
+                }
+                Progress::Later => break,
             }
         }
         Ok(())

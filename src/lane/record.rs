@@ -5,31 +5,42 @@ use busway_shm::{Descriptor, Parts, Violation, record_length};
 use bytes::Bytes;
 
 use super::backlog::{Body, Large};
-use super::queue::{LaneProducer, Place, Placing};
+use super::placing::{Place, Placed, Placing};
+use super::queue::LaneProducer;
 
 /// Bytes that are copied from one segment to another at once.
 const COPY_STEP: usize = 4 << 10;
 
-/// As much of a large payload as there is room for: says whether all of it is gone, and if not, for how many bytes
-/// there has to be room.
+/// How far a large payload has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it is gone.
+    Done,
+    /// There has to be room for so many bytes.
+    Needs(usize),
+    /// It waits for something else.
+    Later,
+}
+
+/// As much of a large payload as there is room for. `may_wait`: it may wait until it can be handed over in place.
 pub(super) fn push_large<P: Placing>(
     producer: &mut LaneProducer,
     placing: &mut P,
     (descriptor, parts): (&Descriptor, Parts<'_>),
     body: &mut Body<P::Held>,
-    (fragment, next_stream): (usize, &mut u32),
-) -> Result<(bool, usize), Violation> {
+    (fragment, next_stream, may_wait): (usize, &mut u32, bool),
+) -> Result<Progress, Violation> {
     if let Large::Held(_) = body.load
         && body.sent == 0
     {
         let length = record_length(parts.name.len(), parts.second.len(), 0);
-        let Some(mut reservation) = producer.reserve(length)? else { return Ok((false, length)) };
+        let Some(mut reservation) = producer.reserve(length)? else { return Ok(Progress::Needs(length)) };
         let Large::Held(held) = std::mem::replace(&mut body.load, Large::Shared(Bytes::new())) else {
-            return Ok((true, 0));
+            return Ok(Progress::Done);
         };
         let payload = P::length(&held);
-        match placing.place(held)? {
-            Ok(Place { segment, offset, slot, generation }) => {
+        match placing.place(held, may_wait)? {
+            Placed::There(Place { segment, offset, slot, generation }) => {
                 let descriptor = Descriptor {
                     flags: descriptor.flags | flag::IN_PLACE,
                     segment: segment.into(),
@@ -40,11 +51,15 @@ pub(super) fn push_large<P: Placing>(
                 };
                 reservation.write_parts(parts);
                 reservation.commit(&descriptor);
-                return Ok((true, 0));
+                return Ok(Progress::Done);
             }
-            Err(held) => {
+            Placed::Copy(held) => {
                 placing.count_copy();
                 body.load = Large::Held(held);
+            }
+            Placed::Later(held) => {
+                body.load = Large::Held(held);
+                return Ok(Progress::Later);
             }
         }
     }
@@ -64,7 +79,7 @@ pub(super) fn push_large<P: Placing>(
         let step =
             if is_whole { total } else { (fragment.saturating_sub(names)).max(COPY_STEP).min(total - body.sent) };
         let length = record_length(parts.name.len(), parts.second.len(), step);
-        let Some(mut reservation) = producer.reserve(length)? else { return Ok((false, length)) };
+        let Some(mut reservation) = producer.reserve(length)? else { return Ok(Progress::Needs(length)) };
         reservation.write_parts(parts);
         match &body.load {
             Large::Shared(bytes) => reservation.write_payload(parts, 0, &bytes[body.sent..body.sent + step]),
@@ -88,7 +103,7 @@ pub(super) fn push_large<P: Placing>(
         }
         reservation.commit(&descriptor);
         if is_done {
-            return Ok((true, 0));
+            return Ok(Progress::Done);
         }
     }
 }

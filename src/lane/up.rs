@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use busway_net::Pool;
@@ -12,22 +12,21 @@ use busway_net::link::{Outbox, OutboxLimits, Refused};
 use busway_net::wire::{Limits, Operation, QoS};
 use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, PAGE, VERSION, operation};
 use busway_shm::{
-    ArenaKind, Arenas, Chunk, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer,
-    ReturnReader, Returns, Slots, UpBell, Violation,
+    Arenas, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer, ReturnReader,
+    Returns, Slots, UpBell, Violation,
 };
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
-use super::COPY_MAX;
+use super::arena_question::{ArenaQuestion, Open};
 use super::arrival::DownIntake;
 use super::backlog::Large;
 use super::control_frame::SegmentFrame;
 use super::options::ShmTrust;
-use super::queue::{Item, LaneQueue, Load, Offered, Place, Placing};
+use super::queue::{Item, LaneQueue, Load, Offered};
+use super::submissions::Submissions;
+use super::{COPY_MAX, WAIT_MIN};
 use crate::payload::{Content, Payload};
-
-/// After the broker has refused an arena it is not asked again for this long.
-const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// What a client sends by its lane, and what it shares with the broker.
 pub(crate) struct UpLane {
@@ -40,25 +39,11 @@ pub(crate) struct UpLane {
     pub(super) segments: Mutex<HashMap<u32, Arc<PeerSegment>>>,
     /// Arenas that were taken over, until the broker says that they may be used.
     taken_over: Mutex<HashMap<u32, OwnSegment>>,
-    wanted: Mutex<Wanted>,
+    question: ArenaQuestion,
     inline_max: usize,
     arena_bytes: usize,
     trust: ShmTrust,
     user: u32,
-}
-
-#[derive(Debug, Default)]
-struct Wanted {
-    /// The broker was asked for an arena of this kind and has not answered.
-    asked: Option<ArenaKind>,
-    refused: Option<Instant>,
-}
-
-/// Chunks that are out.
-struct Submissions {
-    slots: Slots<Arc<Chunk>>,
-    returned: ReturnReader<Arc<PeerSegment>>,
-    arenas: Arc<Arenas>,
 }
 
 /// A lane that was taken over.
@@ -109,7 +94,7 @@ impl UpLane {
             releases: Arc::new(Returns::new(Arc::clone(&up), up_layout)),
             segments: Mutex::default(),
             taken_over: Mutex::default(),
-            wanted: Mutex::default(),
+            question: ArenaQuestion::default(),
             inline_max: (header.inline_max.get() as usize).min(COPY_MAX),
             arena_bytes: as_size(header.arena_bytes.get()),
             trust,
@@ -119,8 +104,8 @@ impl UpLane {
         Ok(TakenOver { lane, intake, bell: DownWaiter::received(down_bell)?.into_descriptor() })
     }
 
-    /// Accepts a message, broadcast or publication. A large payload moves into an arena, if there is room; it stays
-    /// there when the call has to be repeated. `op_id` is called under the queue's lock.
+    /// Accepts a message, broadcast or publication. A large payload moves into an arena, if there is room or will soon
+    /// be; it stays there when the call has to be repeated. `op_id` is called under the queue's lock.
     pub(crate) fn poll_send(
         self: &Arc<Self>,
         context: &mut Context<'_>,
@@ -132,7 +117,7 @@ impl UpLane {
         if !self.memory.is_here() {
             return Poll::Ready(Err(Refused::Closed));
         }
-        self.move_into_arena(content, pool);
+        ready!(self.poll_move(context, content, pool));
         let load = match &*content {
             Content::Borrowed(bytes) => Load::Borrowed(bytes),
             Content::Owned(payload) => match payload.chunk() {
@@ -170,18 +155,35 @@ impl UpLane {
 
     /// What is longer than the ring should carry is written where everybody can read it; without room it goes as it
     /// is.
-    fn move_into_arena(self: &Arc<Self>, content: &mut Content<'_>, pool: &Pool) {
+    fn poll_move(self: &Arc<Self>, context: &mut Context<'_>, content: &mut Content<'_>, pool: &Pool) -> Poll<()> {
         let bytes = match &*content {
             Content::Borrowed(bytes) => *bytes,
             Content::Owned(payload) if payload.chunk().is_none_or(|chunk| !chunk.is_of(&self.arenas)) => payload,
-            Content::Owned(_) => return,
+            Content::Owned(_) => return Poll::Ready(()),
         };
-        if let Some(mut loan) = self.loan(bytes.len()) {
+        if let Some(mut loan) = ready!(self.poll_loan(context, bytes.len())) {
             loan.copy_from_slice(bytes);
             *content = Content::Owned(Payload::of_chunk(loan.freeze()));
         } else if bytes.len() > COPY_MAX && matches!(content, Content::Borrowed(_)) {
             *content = Content::Owned(pool.share_copy(bytes).into());
         }
+        Poll::Ready(())
+    }
+
+    /// As [`loan`](UpLane::loan), but a large payload waits for an arena that the broker was asked for, unless nobody
+    /// would wake the caller.
+    fn poll_loan(&self, context: &mut Context<'_>, length: usize) -> Poll<Option<busway_shm::Loan>> {
+        let loan = self.loan(length);
+        if loan.is_some() || length < WAIT_MIN || context.waker().will_wake(Waker::noop()) {
+            return Poll::Ready(loan);
+        }
+        let (wanted, _) = self.arenas.wanted(length);
+        let left = self.arena_bytes_left();
+        // An arena for other payloads is worth waiting for if the one for this can be asked for after it.
+        let helps = |open: &Open| open.kind.suits(open.length, length) || wanted + open.length <= left;
+        ready!(self.question.poll_answer(context, helps));
+        // The answer may have come after the look.
+        Poll::Ready(self.loan(length))
     }
 
     /// Memory for a payload in an arena; `None` when it is to travel in the ring, or there is no room, and then the
@@ -200,22 +202,30 @@ impl UpLane {
         loan
     }
 
+    /// Bytes of arenas that the broker may still grant.
+    fn arena_bytes_left(&self) -> usize {
+        self.arena_bytes.saturating_sub(self.arenas.bytes())
+    }
+
     fn want_arena(&self, payload: usize) {
         let (length, kind) = self.arenas.wanted(payload);
-        if length > self.arena_bytes.saturating_sub(self.arenas.bytes()) {
-            return;
+        if length <= self.arena_bytes_left() && self.question.ask(length, kind) {
+            self.queue.control(Descriptor {
+                operation: operation::ARENA_WANTED,
+                offset: (length as u64).into(),
+                ..Descriptor::default()
+            });
         }
-        let mut wanted = self.wanted.lock();
-        if wanted.asked.is_some() || wanted.refused.is_some_and(|since| since.elapsed() < REFUSED_FOR) {
-            return;
-        }
-        wanted.asked = Some(kind);
-        drop(wanted);
-        self.queue.control(Descriptor {
-            operation: operation::ARENA_WANTED,
-            offset: (length as u64).into(),
-            ..Descriptor::default()
-        });
+    }
+
+    /// Until when payloads wait for an arena, if some do.
+    pub(crate) fn arena_deadline(&self) -> Option<Instant> {
+        self.question.deadline()
+    }
+
+    /// Payloads that wait for an arena are copied.
+    pub(crate) fn give_up_arena(&self) {
+        self.question.give_up();
     }
 
     /// Rings the broker if it sleeps and something came for it.
@@ -278,6 +288,7 @@ impl UpLane {
         self.arenas.abandon();
         let (_, out) = self.queue.close(|submissions| submissions.slots.drain());
         drop(out);
+        self.question.close();
         self.segments.lock().clear();
         self.taken_over.lock().clear();
     }
@@ -324,12 +335,13 @@ impl UpLane {
 
     /// The broker has answered the question for an arena.
     pub(super) fn arena_answer(&self, number: u32, is_ready: bool) {
-        let asked = self.wanted.lock().asked.take();
-        let segment = self.taken_over.lock().remove(&number);
-        match (segment, asked) {
-            (Some(segment), Some(kind)) if is_ready => self.arenas.add(number, segment, kind),
-            _ => self.wanted.lock().refused = Some(Instant::now()),
+        let segment = self.taken_over.lock().remove(&number).filter(|_| is_ready);
+        let granted = segment.zip(self.question.open());
+        let is_granted = granted.is_some();
+        if let Some((segment, open)) = granted {
+            self.arenas.add(number, segment, open.kind);
         }
+        self.question.answered(is_granted);
     }
 }
 
@@ -341,39 +353,4 @@ fn read_header(segment: &OwnedFd) -> io::Result<Header> {
         .ok()
         .filter(|header| header.magic.get() == MAGIC && header.version.get() == VERSION)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the broker speaks another version of the lane"))
-}
-
-impl Submissions {
-    /// Takes back what the broker has given back.
-    fn take_back(&mut self) -> Result<(), Violation> {
-        while let Some((slot, generation)) = self.returned.next_returned()? {
-            self.slots.take(slot, generation)?;
-        }
-        Ok(())
-    }
-}
-
-impl Placing for Submissions {
-    type Held = Arc<Chunk>;
-
-    fn place(&mut self, chunk: Arc<Chunk>) -> Result<Result<Place, Arc<Chunk>>, Violation> {
-        if !self.slots.has_free() {
-            self.take_back()?;
-        }
-        if !chunk.is_of(&self.arenas) {
-            return Ok(Err(chunk));
-        }
-        let (segment, offset) = (chunk.segment(), chunk.offset() as u64);
-        Ok(self.slots.put(chunk).map(|(slot, generation)| Place { segment, offset, slot, generation }))
-    }
-
-    fn length(chunk: &Arc<Chunk>) -> usize {
-        chunk.len()
-    }
-
-    fn copy(chunk: &Arc<Chunk>, position: usize, bytes: &mut [u8]) {
-        bytes.copy_from_slice(&chunk.as_slice()[position..position + bytes.len()]);
-    }
-
-    fn count_copy(&mut self) {}
 }

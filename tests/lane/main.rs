@@ -3,8 +3,11 @@
 #![cfg(all(feature = "broker", feature = "shm"))]
 
 mod basics;
+mod beginnings;
 mod endings;
 mod pauses;
+mod silent_broker;
 mod slow_policies;
 mod stalled;
 mod support;
+mod waiting;

@@ -20,6 +20,7 @@ mod descriptors;
 mod fallback;
 mod garbage;
 mod hoarding;
+mod introductions;
 mod killing;
 mod lane_peer;
 mod manners;

@@ -36,6 +36,8 @@ mod patient_sink;
 mod queue;
 #[cfg(feature = "broker")]
 mod queue_sink;
+#[cfg(feature = "shm")]
+mod queue_state;
 mod reason;
 #[cfg(feature = "shm")]
 mod record;

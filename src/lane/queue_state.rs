@@ -1,0 +1,169 @@
+//! What stands before a lane's ring, and the ring: all that the queue's lock guards.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use busway_net::link::{Level, OutboxLimits, Touch};
+use busway_shm::layout::GRANULE;
+use busway_shm::{Descriptor, Parts, Violation, record_length};
+
+use super::backlog::{Backlog, Front, Large};
+use super::queue::{Item, LaneProducer, Load, Placing};
+use super::record::push_large;
+
+/// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
+const FRAGMENT_FRACTION: usize = 8;
+
+pub(super) struct State<P: Placing> {
+    pub(super) producer: LaneProducer,
+    pub(super) placing: P,
+    pub(super) backlog: Backlog<P::Held>,
+    /// What overtakes the backlog.
+    pub(super) urgent: VecDeque<Descriptor>,
+    pub(super) next_stream: u32,
+    pub(super) token: Option<u64>,
+    pub(super) taken_frames: u64,
+    pub(super) taken_bytes: u64,
+    pub(super) waiting: Vec<Waker>,
+    /// Who waits for room in the ring may use the backlog instead: the other side does not read at the moment.
+    pub(super) spills: bool,
+    /// The consumer's position when it began to.
+    pub(super) spills_since: u64,
+    pub(super) closed: bool,
+    pub(super) violation: Option<Violation>,
+}
+
+impl<P: Placing> State<P> {
+    pub(super) fn new(producer: LaneProducer, placing: P) -> Self {
+        Self {
+            producer,
+            placing,
+            backlog: Backlog::default(),
+            urgent: VecDeque::new(),
+            next_stream: 0,
+            token: None,
+            taken_frames: 0,
+            taken_bytes: 0,
+            waiting: Vec::new(),
+            spills: false,
+            spills_since: 0,
+            closed: false,
+            violation: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn touch(&mut self, token: u64) -> Touch {
+        let before = self.token.replace(token);
+        if before == Some(token) { Touch::Again } else { Touch::First }
+    }
+
+    pub(super) fn level(&self) -> Level {
+        Level {
+            frames: self.backlog.frames(),
+            bytes: self.backlog.weight(),
+            taken_frames: self.taken_frames,
+            taken_bytes: self.taken_bytes,
+            progress: self.producer.head(),
+        }
+    }
+
+    /// What is the lane's own counts, too: a peer that asks for things and never reads the answers is held like one
+    /// that is sent too much.
+    pub(super) fn waiting_frames(&self) -> usize {
+        self.backlog.frames() + self.urgent.len()
+    }
+
+    #[inline]
+    pub(super) fn is_over(&self, limits: &OutboxLimits) -> bool {
+        self.waiting_frames() >= limits.frames || self.backlog.weight() >= limits.bytes
+    }
+
+    pub(super) fn is_half_full(&self, limits: &OutboxLimits) -> bool {
+        self.waiting_frames() > limits.frames / 2 || self.backlog.weight() > limits.bytes / 2
+    }
+
+    /// Whether those who wait can go on; if not, asks to be woken when they can.
+    pub(super) fn is_at_ease(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
+        if self.spills && self.producer.head() != self.spills_since {
+            self.spills = false;
+        }
+        if self.waiting.is_empty() || !self.backlog.is_empty() || self.spills {
+            return Ok(!self.is_half_full(limits));
+        }
+        self.producer.arm_space(GRANULE)
+    }
+
+    #[inline]
+    pub(super) fn has_space(&mut self, limits: &OutboxLimits) -> Result<bool, Violation> {
+        if self.is_over(limits) {
+            // There may be room that nobody has looked at.
+            self.pump()?;
+        }
+        Ok(!self.is_over(limits))
+    }
+
+    /// Whether the ring has room for a frame at once; if not, asks to be woken.
+    #[inline]
+    pub(super) fn has_room_for(&mut self, item: &Item<'_>, load: &Load<'_, P::Held>) -> Result<bool, Violation> {
+        let payload = match load {
+            Load::Borrowed(bytes) => bytes.len(),
+            Load::Large(Large::Shared(bytes)) => bytes.len(),
+            Load::Large(Large::Held(_)) => 0,
+        };
+        let length = record_length(item.parts.name.len(), item.parts.second.len(), payload);
+        if length > self.producer.max_record() || self.producer.has_room_for(length)? {
+            return Ok(true);
+        }
+        self.producer.arm_space(length)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, item: &Item<'_>, load: Load<'_, P::Held>, bytes: usize) -> Result<(), Violation> {
+        self.taken_frames += 1;
+        self.taken_bytes += bytes as u64;
+        let is_first = self.backlog.is_empty() && self.urgent.is_empty();
+        match load {
+            Load::Borrowed(payload) => {
+                if is_first && self.producer.push(&item.descriptor, item.parts, payload)? {
+                    return Ok(());
+                }
+                self.backlog.push(&item.descriptor, item.parts, payload);
+            }
+            Load::Large(large) => self.backlog.push_large(&item.descriptor, item.parts, large),
+        }
+        // What waited before has asked to be woken.
+        if is_first { self.pump() } else { Ok(()) }
+    }
+
+    /// Moves the backlog into the ring. What stays has asked to be woken.
+    pub(super) fn pump(&mut self) -> Result<(), Violation> {
+        let fragment = self.producer.max_record() * 4 / FRAGMENT_FRACTION;
+        while let Some(descriptor) = self.urgent.front() {
+            if self.producer.push(descriptor, Parts::default(), &[])? {
+                self.urgent.pop_front();
+            } else if !self.producer.arm_space(GRANULE)? {
+                return Ok(());
+            }
+        }
+        while let Some(front) = self.backlog.front() {
+            let Front { descriptor, parts, payload, body } = front;
+            let (is_done, wanted) = match body {
+                None => {
+                    let length = record_length(parts.name.len(), parts.second.len(), payload.len());
+                    (self.producer.push(&descriptor, parts, payload)?, length)
+                }
+                Some(body) => {
+                    let stream = &mut self.next_stream;
+                    push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, (fragment, stream))?
+                }
+            };
+            if is_done {
+                self.backlog.pop();
+            } else if !self.producer.arm_space(wanted)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -42,6 +42,8 @@ mod placing;
 mod queue;
 #[cfg(feature = "broker")]
 mod queue_sink;
+#[cfg(feature = "shm")]
+mod queue_state;
 mod reason;
 #[cfg(feature = "shm")]
 mod record;

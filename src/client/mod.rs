@@ -16,6 +16,7 @@ mod pending;
 #[cfg(feature = "rpc")]
 mod questions;
 pub(crate) mod queue;
+mod queue_rules;
 mod receiver;
 mod remote;
 #[cfg(feature = "rpc")]

@@ -1,19 +1,19 @@
 //! The frames that wait for the application.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "broker")]
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 #[cfg(feature = "broker")]
 use tokio::sync::watch;
 
 #[cfg(feature = "broker")]
 use super::ConnectionState;
+use super::queue_rules::QueueRules;
 use crate::frame::Frame;
-use crate::policy::{PolicyQueue, Pushed, Rules, SlowPolicy};
+use crate::policy::{PolicyQueue, Pushed, SlowPolicy};
 
 /// A bounded queue, filled by the connection and shared by all clones of a client.
 #[derive(Clone, Debug)]
@@ -64,64 +64,6 @@ struct State {
     is_stalled: bool,
     /// How many wait for a frame.
     waiting: usize,
-}
-
-/// The policies of a receive queue; several queues may share them.
-#[derive(Debug, Default)]
-pub(crate) struct QueueRules {
-    /// What is to be dropped is the newest, as long as nothing else is asked for.
-    rules: RwLock<Option<Rules>>,
-    is_set: AtomicBool,
-    has_wait: AtomicBool,
-}
-
-#[cfg(any(feature = "broker", feature = "rpc"))]
-impl QueueRules {
-    /// Sets the policy of a filter, or of all that no filter names; says whether there is room for one more.
-    pub(crate) fn set(&self, filter: Option<&str>, policy: SlowPolicy) -> bool {
-        let mut rules = self.rules.write();
-        let rules = rules.get_or_insert_with(|| Rules::new(SlowPolicy::DropNewest));
-        let is_set = match filter {
-            None => {
-                rules.set_general(policy);
-                true
-            }
-            Some(filter) => rules.set(filter, policy),
-        };
-        self.has_wait.store(rules.has_wait(), Ordering::Relaxed);
-        self.is_set.store(true, Ordering::Release);
-        is_set
-    }
-
-    /// A filter has no policy of its own any longer.
-    pub(crate) fn remove(&self, filter: &str) {
-        if let Some(rules) = &mut *self.rules.write() {
-            rules.remove(filter);
-            self.has_wait.store(rules.has_wait(), Ordering::Relaxed);
-        }
-    }
-
-    /// Looks at the rules, if there are any.
-    #[cfg(feature = "rpc")]
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Rules) -> T) -> Option<T> {
-        self.rules.read().as_ref().map(look)
-    }
-}
-
-impl QueueRules {
-    /// The policy for a frame, if there are any rules. A client's own queue does not cut it: it drops the newest.
-    #[inline]
-    fn of(&self, frame: &Frame) -> Option<SlowPolicy> {
-        if self.is_set.load(Ordering::Acquire) { self.look_up(frame) } else { None }
-    }
-
-    #[cold]
-    fn look_up(&self, frame: &Frame) -> Option<SlowPolicy> {
-        match self.rules.read().as_ref()?.of(frame.topic()) {
-            SlowPolicy::Cut => Some(SlowPolicy::DropNewest),
-            policy => Some(policy),
-        }
-    }
 }
 
 /// A frame for which there is no room.
@@ -230,7 +172,7 @@ impl ReceiveQueue {
 
     /// Whether the connection is not to be read from, because senders are to wait.
     pub(crate) fn holds_reader(&self) -> bool {
-        if !self.shared.rules.has_wait.load(Ordering::Relaxed) {
+        if !self.shared.rules.has_wait() {
             return false;
         }
         let state = self.shared.state.lock();
@@ -289,7 +231,7 @@ impl ReceiveQueue {
         let more = !state.frames.is_empty() || state.closed;
         let is_awaited = state.waiting > own;
         drop(state);
-        if self.shared.rules.has_wait.load(Ordering::Relaxed) {
+        if self.shared.rules.has_wait() {
             self.shared.room.notify_waiters();
         }
         if more && is_awaited {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 #[cfg(feature = "shm")]
 use std::os::fd::OwnedFd;
+#[cfg(feature = "rpc")]
 use std::sync::Arc;
 
 use busway_net::Pool;

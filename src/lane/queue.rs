@@ -4,31 +4,20 @@
 //! the queue is woken when the other side has made room. What cannot be read in place is copied: into one record if
 //! it fits, otherwise as fragments, which take turns with room in the ring.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
-use busway_shm::layout::GRANULE;
-use busway_shm::{Descriptor, OwnSegment, Parts, PeerSegment, Producer, Violation, record_length};
+use busway_shm::{Descriptor, OwnSegment, Parts, PeerSegment, Producer, Violation};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::backlog::{Backlog, Front, Large};
+use super::backlog::Large;
 use super::placing::Placing;
-use super::record::{Progress, push_large};
+use super::queue_state::State;
 
 /// The producing end of a lane's ring.
 pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
-
-/// Bytes that a sleeping consumer is not woken for while their sender may go on: the bell is then rung by whoever
-/// ends the batch.
-const RING_AT: u64 = 32 << 10;
-/// The same for payloads in place. Who writes on would drive them out of the caches before anybody reads them, and the
-/// readers would stand still meanwhile.
-const RING_AT_PAYLOAD: usize = 256 << 10;
-/// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
-const FRAGMENT_FRACTION: usize = 8;
 
 /// A frame to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,28 +66,6 @@ pub(super) struct LaneQueue<P: Placing, B> {
     outbox: Arc<Outbox>,
 }
 
-struct State<P: Placing> {
-    producer: LaneProducer,
-    placing: P,
-    limits: OutboxLimits,
-    backlog: Backlog<P::Held>,
-    /// What overtakes the backlog.
-    urgent: VecDeque<Descriptor>,
-    next_stream: u32,
-    token: Option<u64>,
-    taken_frames: u64,
-    taken_bytes: u64,
-    waiting: Vec<Waker>,
-    /// Who waits for room in the ring may use the backlog instead: the other side does not read at the moment.
-    spills: bool,
-    /// The consumer's position when it began to.
-    spills_since: u64,
-    /// Bytes of payloads in place that came since somebody looked whether the other side sleeps.
-    unsignaled_payload: usize,
-    closed: bool,
-    violation: Option<Violation>,
-}
-
 /// What became of a frame that was offered by a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
@@ -110,24 +77,8 @@ pub(crate) enum Offered {
 
 impl<P: Placing, B: Bell> LaneQueue<P, B> {
     pub(super) fn new(producer: LaneProducer, placing: P, limits: OutboxLimits, bell: B, outbox: Arc<Outbox>) -> Self {
-        let state = State {
-            producer,
-            placing,
-            limits: OutboxLimits { frames: limits.frames.max(1), bytes: limits.bytes.max(1) },
-            backlog: Backlog::default(),
-            urgent: VecDeque::new(),
-            next_stream: 0,
-            token: None,
-            taken_frames: 0,
-            taken_bytes: 0,
-            waiting: Vec::new(),
-            spills: false,
-            spills_since: 0,
-            unsignaled_payload: 0,
-            closed: false,
-            violation: None,
-        };
-        Self { state: Mutex::new(state), bell, outbox }
+        let limits = OutboxLimits { frames: limits.frames.max(1), bytes: limits.bytes.max(1) };
+        Self { state: Mutex::new(State::new(producer, placing, limits)), bell, outbox }
     }
 
     /// Takes a frame without waiting; as [`Outbox::offer`]. `bytes` is what it would be on a socket.
@@ -366,131 +317,5 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             // The task that serves the connection sees the end, and why.
             self.outbox.shut_down();
         }
-    }
-}
-
-impl<P: Placing> State<P> {
-    #[inline]
-    fn touch(&mut self, token: u64) -> Touch {
-        let before = self.token.replace(token);
-        if before == Some(token) { Touch::Again } else { Touch::First }
-    }
-
-    /// Whether a sleeping consumer is woken although its sender may go on.
-    fn is_batch_full(&self) -> bool {
-        self.producer.unsignaled() >= RING_AT || self.unsignaled_payload >= RING_AT_PAYLOAD
-    }
-
-    fn level(&self) -> Level {
-        Level {
-            frames: self.backlog.frames(),
-            bytes: self.backlog.weight(),
-            taken_frames: self.taken_frames,
-            taken_bytes: self.taken_bytes,
-            progress: self.producer.head(),
-        }
-    }
-
-    /// What is the lane's own counts, too: a peer that asks for things and never reads the answers is held like one
-    /// that is sent too much.
-    fn waiting_frames(&self) -> usize {
-        self.backlog.frames() + self.urgent.len()
-    }
-
-    #[inline]
-    fn is_over(&self) -> bool {
-        self.waiting_frames() >= self.limits.frames || self.backlog.weight() >= self.limits.bytes
-    }
-
-    fn is_half_full(&self) -> bool {
-        self.waiting_frames() > self.limits.frames / 2 || self.backlog.weight() > self.limits.bytes / 2
-    }
-
-    /// Whether those who wait can go on; if not, asks to be woken when they can.
-    fn is_at_ease(&mut self) -> Result<bool, Violation> {
-        if self.spills && self.producer.head() != self.spills_since {
-            self.spills = false;
-        }
-        if self.waiting.is_empty() || !self.backlog.is_empty() || self.spills {
-            return Ok(!self.is_half_full());
-        }
-        self.producer.arm_space(GRANULE)
-    }
-
-    #[inline]
-    fn has_space(&mut self) -> Result<bool, Violation> {
-        if self.is_over() {
-            // There may be room that nobody has looked at.
-            self.pump()?;
-        }
-        Ok(!self.is_over())
-    }
-
-    /// Whether the ring has room for a frame at once; if not, asks to be woken.
-    #[inline]
-    fn has_room_for(&mut self, item: &Item<'_>, load: &Load<'_, P::Held>) -> Result<bool, Violation> {
-        let payload = match load {
-            Load::Borrowed(bytes) => bytes.len(),
-            Load::Large(Large::Shared(bytes)) => bytes.len(),
-            Load::Large(Large::Held(_)) => 0,
-        };
-        let length = record_length(item.parts.name.len(), item.parts.second.len(), payload);
-        if length > self.producer.max_record() || self.producer.has_room_for(length)? {
-            return Ok(true);
-        }
-        self.producer.arm_space(length)
-    }
-
-    #[inline]
-    fn take(&mut self, item: &Item<'_>, load: Load<'_, P::Held>, bytes: usize) -> Result<(), Violation> {
-        self.taken_frames += 1;
-        self.taken_bytes += bytes as u64;
-        let is_first = self.backlog.is_empty() && self.urgent.is_empty();
-        match load {
-            Load::Borrowed(payload) => {
-                if is_first && self.producer.push(&item.descriptor, item.parts, payload)? {
-                    return Ok(());
-                }
-                self.backlog.push(&item.descriptor, item.parts, payload);
-            }
-            Load::Large(large) => self.backlog.push_large(&item.descriptor, item.parts, large),
-        }
-        // What waited before has asked to be woken.
-        if is_first { self.pump() } else { Ok(()) }
-    }
-
-    /// Moves the backlog into the ring. What stays has asked to be woken.
-    fn pump(&mut self) -> Result<(), Violation> {
-        let fragment = self.producer.max_record() * 4 / FRAGMENT_FRACTION;
-        while let Some(descriptor) = self.urgent.front() {
-            if self.producer.push(descriptor, Parts::default(), &[])? {
-                self.urgent.pop_front();
-            } else if !self.producer.arm_space(GRANULE)? {
-                return Ok(());
-            }
-        }
-        // A peer that floods itself is not read from, and could not say what is waited for.
-        let may_wait = !self.is_half_full();
-        while let Some(front) = self.backlog.front() {
-            let Front { descriptor, parts, payload, body } = front;
-            let progress = match body {
-                None if self.producer.push(&descriptor, parts, payload)? => Progress::Done,
-                None => Progress::Needs(record_length(parts.name.len(), parts.second.len(), payload.len())),
-                Some(body) => {
-                    let how = (fragment, &mut self.next_stream, may_wait);
-                    push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, how)?
-                }
-            };
-            match progress {
-                Progress::Done => self.backlog.pop(),
-                Progress::Needs(length) => {
-                    if !self.producer.arm_space(length)? {
-                        break;
-                    }
-                }
-                Progress::Later => break,
-            }
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,190 @@
+//! What stands before a lane's ring, and the ring: all that the queue's lock guards.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use busway_net::link::{Level, OutboxLimits, Touch};
+use busway_shm::layout::GRANULE;
+use busway_shm::{Descriptor, Parts, Violation, record_length};
+
+use super::backlog::{Backlog, Front, Large};
+use super::placing::Placing;
+use super::queue::{Item, LaneProducer, Load};
+use super::record::{Progress, push_large};
+
+/// Bytes that a sleeping consumer is not woken for while their sender may go on: the bell is then rung by whoever
+/// ends the batch.
+const RING_AT: u64 = 32 << 10;
+/// The same for payloads in place. Who writes on would drive them out of the caches before anybody reads them, and the
+/// readers would stand still meanwhile.
+const RING_AT_PAYLOAD: usize = 256 << 10;
+/// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
+const FRAGMENT_FRACTION: usize = 8;
+
+pub(super) struct State<P: Placing> {
+    pub(super) producer: LaneProducer,
+    pub(super) placing: P,
+    pub(super) limits: OutboxLimits,
+    pub(super) backlog: Backlog<P::Held>,
+    /// What overtakes the backlog.
+    pub(super) urgent: VecDeque<Descriptor>,
+    pub(super) next_stream: u32,
+    pub(super) token: Option<u64>,
+    pub(super) taken_frames: u64,
+    pub(super) taken_bytes: u64,
+    pub(super) waiting: Vec<Waker>,
+    /// Who waits for room in the ring may use the backlog instead: the other side does not read at the moment.
+    pub(super) spills: bool,
+    /// The consumer's position when it began to.
+    pub(super) spills_since: u64,
+    /// Bytes of payloads in place that came since somebody looked whether the other side sleeps.
+    pub(super) unsignaled_payload: usize,
+    pub(super) closed: bool,
+    pub(super) violation: Option<Violation>,
+}
+
+impl<P: Placing> State<P> {
+    pub(super) fn new(producer: LaneProducer, placing: P, limits: OutboxLimits) -> Self {
+        Self {
+            producer,
+            placing,
+            limits,
+            backlog: Backlog::default(),
+            urgent: VecDeque::new(),
+            next_stream: 0,
+            token: None,
+            taken_frames: 0,
+            taken_bytes: 0,
+            waiting: Vec::new(),
+            spills: false,
+            spills_since: 0,
+            unsignaled_payload: 0,
+            closed: false,
+            violation: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn touch(&mut self, token: u64) -> Touch {
+        let before = self.token.replace(token);
+        if before == Some(token) { Touch::Again } else { Touch::First }
+    }
+
+    /// Whether a sleeping consumer is woken although its sender may go on.
+    pub(super) fn is_batch_full(&self) -> bool {
+        self.producer.unsignaled() >= RING_AT || self.unsignaled_payload >= RING_AT_PAYLOAD
+    }
+
+    pub(super) fn level(&self) -> Level {
+        Level {
+            frames: self.backlog.frames(),
+            bytes: self.backlog.weight(),
+            taken_frames: self.taken_frames,
+            taken_bytes: self.taken_bytes,
+            progress: self.producer.head(),
+        }
+    }
+
+    /// What is the lane's own counts, too: a peer that asks for things and never reads the answers is held like one
+    /// that is sent too much.
+    pub(super) fn waiting_frames(&self) -> usize {
+        self.backlog.frames() + self.urgent.len()
+    }
+
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting_frames() >= self.limits.frames || self.backlog.weight() >= self.limits.bytes
+    }
+
+    pub(super) fn is_half_full(&self) -> bool {
+        self.waiting_frames() > self.limits.frames / 2 || self.backlog.weight() > self.limits.bytes / 2
+    }
+
+    /// Whether those who wait can go on; if not, asks to be woken when they can.
+    pub(super) fn is_at_ease(&mut self) -> Result<bool, Violation> {
+        if self.spills && self.producer.head() != self.spills_since {
+            self.spills = false;
+        }
+        if self.waiting.is_empty() || !self.backlog.is_empty() || self.spills {
+            return Ok(!self.is_half_full());
+        }
+        self.producer.arm_space(GRANULE)
+    }
+
+    #[inline]
+    pub(super) fn has_space(&mut self) -> Result<bool, Violation> {
+        if self.is_over() {
+            // There may be room that nobody has looked at.
+            self.pump()?;
+        }
+        Ok(!self.is_over())
+    }
+
+    /// Whether the ring has room for a frame at once; if not, asks to be woken.
+    #[inline]
+    pub(super) fn has_room_for(&mut self, item: &Item<'_>, load: &Load<'_, P::Held>) -> Result<bool, Violation> {
+        let payload = match load {
+            Load::Borrowed(bytes) => bytes.len(),
+            Load::Large(Large::Shared(bytes)) => bytes.len(),
+            Load::Large(Large::Held(_)) => 0,
+        };
+        let length = record_length(item.parts.name.len(), item.parts.second.len(), payload);
+        if length > self.producer.max_record() || self.producer.has_room_for(length)? {
+            return Ok(true);
+        }
+        self.producer.arm_space(length)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, item: &Item<'_>, load: Load<'_, P::Held>, bytes: usize) -> Result<(), Violation> {
+        self.taken_frames += 1;
+        self.taken_bytes += bytes as u64;
+        let is_first = self.backlog.is_empty() && self.urgent.is_empty();
+        match load {
+            Load::Borrowed(payload) => {
+                if is_first && self.producer.push(&item.descriptor, item.parts, payload)? {
+                    return Ok(());
+                }
+                self.backlog.push(&item.descriptor, item.parts, payload);
+            }
+            Load::Large(large) => self.backlog.push_large(&item.descriptor, item.parts, large),
+        }
+        // What waited before has asked to be woken.
+        if is_first { self.pump() } else { Ok(()) }
+    }
+
+    /// Moves the backlog into the ring. What stays has asked to be woken.
+    pub(super) fn pump(&mut self) -> Result<(), Violation> {
+        let fragment = self.producer.max_record() * 4 / FRAGMENT_FRACTION;
+        while let Some(descriptor) = self.urgent.front() {
+            if self.producer.push(descriptor, Parts::default(), &[])? {
+                self.urgent.pop_front();
+            } else if !self.producer.arm_space(GRANULE)? {
+                return Ok(());
+            }
+        }
+        // A peer that floods itself is not read from, and could not say what is waited for.
+        let may_wait = !self.is_half_full();
+        while let Some(front) = self.backlog.front() {
+            let Front { descriptor, parts, payload, body } = front;
+            let progress = match body {
+                None if self.producer.push(&descriptor, parts, payload)? => Progress::Done,
+                None => Progress::Needs(record_length(parts.name.len(), parts.second.len(), payload.len())),
+                Some(body) => {
+                    let how = (fragment, &mut self.next_stream, may_wait);
+                    push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, how)?
+                }
+            };
+            match progress {
+                Progress::Done => self.backlog.pop(),
+                Progress::Needs(length) => {
+                    if !self.producer.arm_space(length)? {
+                        break;
+                    }
+                }
+                Progress::Later => break,
+            }
+        }
+        Ok(())
+    }
+}

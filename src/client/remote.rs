@@ -405,8 +405,9 @@ impl Remote {
     /// Hands on what arrives until the connection ends; says why it did.
     #[cfg(not(feature = "shm"))]
     async fn receive(&self, socket: &Socket, receiver: &mut Receiver) -> String {
+        let mut busy = BusyPoll::new(self.options.busy_poll);
         loop {
-            if let Err(reason) = self.receive_some(socket, receiver).await {
+            if let Err(reason) = self.receive_some(socket, receiver, Some(&mut busy)).await {
                 return reason;
             }
         }

@@ -3,6 +3,7 @@
 #![cfg(all(feature = "broker", feature = "shm"))]
 
 mod basics;
+mod batches;
 mod beginnings;
 mod endings;
 mod pauses;

@@ -40,6 +40,14 @@ pub(crate) struct Options {
     #[arg(long, global = true, default_value = "", hide_default_value = true)]
     only: String,
 
+    /// Only payloads of these lengths in bytes, separated by commas [default: all; compare and system-calls]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "BYTES")]
+    payloads: Vec<usize>,
+
+    /// Only works with so many receivers, separated by commas [default: all; compare and system-calls]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "COUNT")]
+    receivers: Vec<usize>,
+
     /// Our broker [default: release/buswayd in Cargo's target folder]
     #[arg(long, global = true, value_name = "PATH")]
     buswayd: Option<PathBuf>,
@@ -105,6 +113,8 @@ impl Options {
             systems: self.systems(&programs),
             programs,
             only: self.only.clone(),
+            payloads: self.payloads.clone(),
+            receivers: self.receivers.clone(),
             rounds: self.rounds.unwrap_or(rounds),
             seconds: self.seconds.unwrap_or(seconds),
             quick: self.quick,

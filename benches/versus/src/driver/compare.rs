@@ -10,7 +10,7 @@ pub(crate) fn compare(settings: &Settings, mut after_round: impl FnMut(&Samples)
     let works = work::all();
     for round in 0..settings.rounds {
         for (position, work) in (0..).zip(&works) {
-            if !settings.wants(work.name) {
+            if !settings.wants_work(work) {
                 continue;
             }
             for system in rotated(&settings.systems, round + position) {

@@ -35,6 +35,10 @@ pub(crate) struct Settings {
     pub(crate) systems: Vec<System>,
     /// Works whose name contains this; all if it is empty.
     pub(crate) only: String,
+    /// Lengths of payloads; all if it is empty.
+    pub(crate) payloads: Vec<usize>,
+    /// Numbers of receivers; all if it is empty.
+    pub(crate) receivers: Vec<usize>,
     pub(crate) rounds: u32,
     pub(crate) seconds: f64,
     pub(crate) quick: bool,
@@ -54,6 +58,11 @@ impl Settings {
 
     fn wants(&self, work: &str) -> bool {
         work.contains(&self.only)
+    }
+
+    fn wants_work(&self, work: &Work) -> bool {
+        let holds = |list: &[usize], value| list.is_empty() || list.contains(&value);
+        self.wants(work.name) && holds(&self.payloads, work.payload) && holds(&self.receivers, work.receivers)
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn system_calls(settings: &Settings) -> Result<Samples> {
     let mut samples = Samples::default();
     for round in 0..settings.rounds {
         for work in work::system_calls() {
-            if !settings.wants(work.name) {
+            if !settings.wants_work(&work) {
                 continue;
             }
             for system in rotated(&settings.systems, round) {

@@ -132,6 +132,16 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     /// When the record is not one.
     #[inline]
     pub fn next_record(&mut self) -> Result<Option<Record>, Violation> {
+        self.next_record_if(|_, _| true)
+    }
+
+    /// As [`next_record`](Self::next_record), if it is one that `accept` takes, which may copy of it; otherwise it stays
+    /// the next, and is looked at anew.
+    ///
+    /// # Errors
+    /// When the record is not one.
+    #[inline]
+    pub fn next_record_if(&mut self, accept: impl FnOnce(&Self, &Record) -> bool) -> Result<Option<Record>, Violation> {
         if !self.poll()? {
             return Ok(None);
         }
@@ -148,6 +158,9 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
             && (Descriptor::SIZE + record.payload_place().end) as u64 <= length;
         if !is_whole {
             return Err(Violation::Length);
+        }
+        if !accept(self, &record) {
+            return Ok(None);
         }
         self.head += length;
         Ok(Some(record))
@@ -204,6 +217,21 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         first
     }
 
+    /// Whether a record has this name and no second one. The name is copied to the beginning of `memory`, which becomes
+    /// longer if it must, and compared there.
+    #[inline]
+    pub fn has_names(&self, record: &Record, name: &[u8], memory: &mut Vec<u8>) -> bool {
+        if record.name() != name.len() || record.second() != 0 {
+            return false;
+        }
+        let length = padded(name.len());
+        if memory.len() < length {
+            lengthen(memory, length);
+        }
+        self.peer.read(record.start, &mut memory[..length]);
+        memory[..name.len()] == *name
+    }
+
     /// Copies what is behind the descriptor to the beginning of `memory`, which becomes longer if it must; the record
     /// says where in it the [`name`](Record::name_place), the [`second name`](Record::second_place) and the
     /// [`payload`](Record::payload_place) are.
@@ -214,6 +242,20 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
             lengthen(memory, length);
         }
         self.peer.read(record.start, &mut memory[..length]);
+    }
+
+    /// Copies the payload bytes that are in the ring to `memory` from `start` on, and says where they end. The memory
+    /// becomes longer if it must.
+    #[inline]
+    pub fn copy_payload_to(&self, record: &Record, memory: &mut Vec<u8>, start: usize) -> usize {
+        let end = start + record.inline_length();
+        let padded_end = start + padded(record.inline_length());
+        if memory.len() < padded_end {
+            lengthen(memory, padded_end);
+        }
+        let names = padded(record.name()) + padded(record.second());
+        self.peer.read(record.start + names, &mut memory[start..padded_end]);
+        end
     }
 
     /// Copies the payload bytes that are in the ring to the end of `payload`.

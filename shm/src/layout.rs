@@ -188,6 +188,46 @@ pub struct Descriptor {
     pub reserved_end: [u8; 16],
 }
 
+/// What a descriptor says of most frames, packed as it lies in a record: all of it is moved at once.
+///
+/// Bits 0 to 7 operation, 8 to 15 flags, 16 to 23 code, 24 to 31 zero, 32 to 63 op id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head(u64);
+
+impl Head {
+    /// The head of a frame; see the [`Descriptor`] for its parts.
+    #[inline]
+    pub const fn new(operation: u8, flags: u8, code: u8, op_id: u32) -> Self {
+        Self(operation as u64 | (flags as u64) << 8 | (code as u64) << 16 | (op_id as u64) << 32)
+    }
+
+    /// The same with another op id.
+    #[inline]
+    #[must_use]
+    pub const fn with_op_id(self, op_id: u32) -> Self {
+        Self(self.0 & u32::MAX as u64 | (op_id as u64) << 32)
+    }
+
+    /// Operation, flags and code in the upper half, as in the first word of a record.
+    #[inline]
+    pub(crate) const fn first_word(self) -> u64 {
+        self.0 << 32
+    }
+
+    /// The op id in the lower half, as in the second word of a record.
+    #[inline]
+    pub(crate) const fn second_word(self) -> u64 {
+        self.0 >> 32
+    }
+}
+
+impl From<Head> for Descriptor {
+    fn from(Head(head): Head) -> Self {
+        let [operation, flags, code, ..] = head.to_le_bytes();
+        Self { operation, flags, code, op_id: U32::new((head >> 32) as u32), ..Self::default() }
+    }
+}
+
 /// Bits of a descriptor's flags.
 pub mod flag {
     /// Sent with a real-time QoS.

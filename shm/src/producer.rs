@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, SPACE_EVENT, TAIL, WORD, operation};
+use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, SPACE_EVENT, TAIL, WORD, operation};
 use crate::memory::{Line, OwnMemory, PeerMemory};
 use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence};
 use crate::sync::{Fence, Ordering, fence};
@@ -95,13 +95,45 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// When the record is longer than [`max_record`](Self::max_record).
     #[inline]
     pub fn push(&mut self, descriptor: &Descriptor, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
+        self.push_whole(parts, payload, |start, length| {
+            let mut line = line(start, length, descriptor);
+            line[NAMES_WORD] = line[NAMES_WORD] & !LOW_HALF | lengths_of(parts);
+            line[PAYLOAD_WORD] = line[PAYLOAD_WORD] & !LOW_HALF | payload.len() as u64;
+            line
+        })
+    }
+
+    /// As [`push`](Self::push), for a frame of which there is no more to say than its head.
+    ///
+    /// # Errors
+    /// When the consumer's head is impossible.
+    ///
+    /// # Panics
+    /// When the record is longer than [`max_record`](Self::max_record).
+    #[inline]
+    pub fn push_frame(&mut self, head: Head, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
+        self.push_whole(parts, payload, |start, length| {
+            let mut line = [0; size_of::<Line>() / WORD];
+            line[LENGTH_WORD] = head.first_word() | low_half(length);
+            line[SEQUENCE_WORD] = head.second_word() | u64::from(sequence(start)) << 32;
+            line[NAMES_WORD] = lengths_of(parts);
+            line[PAYLOAD_WORD] = payload.len() as u64;
+            line
+        })
+    }
+
+    /// A payload in a record is shorter than the ring, which `line` may rely on.
+    #[inline(always)]
+    fn push_whole(
+        &mut self,
+        parts: Parts<'_>,
+        payload: &[u8],
+        line: impl FnOnce(u64, usize) -> Line,
+    ) -> Result<bool, Violation> {
         let length = record_length(parts.name.len(), parts.second.len(), payload.len());
         assert!(length <= self.max_record, "a record is not too long");
         let Some(start) = self.claim(length)? else { return Ok(false) };
-        let mut line = line(start, length, descriptor);
-        line[NAMES_WORD] = line[NAMES_WORD] & !LOW_HALF | lengths_of(parts);
-        // A payload in a record is shorter than the ring.
-        line[PAYLOAD_WORD] = line[PAYLOAD_WORD] & !LOW_HALF | payload.len() as u64;
+        let line = line(start, length);
         self.publish(start, length, &line, [parts.name, parts.second, payload]);
         Ok(true)
     }
@@ -271,9 +303,7 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
 fn line(position: u64, length: usize, descriptor: &Descriptor) -> Line {
     let words: [[u8; WORD]; size_of::<Line>() / WORD] = zerocopy::transmute!(*descriptor);
     let mut line = words.map(u64::from_le_bytes);
-    #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 16 MiB")]
-    let length = length as u32;
-    line[LENGTH_WORD] = line[LENGTH_WORD] & !LOW_HALF | u64::from(length);
+    line[LENGTH_WORD] = line[LENGTH_WORD] & !LOW_HALF | low_half(length);
     line[SEQUENCE_WORD] = line[SEQUENCE_WORD] & LOW_HALF | u64::from(sequence(position)) << 32;
     line
 }
@@ -285,6 +315,12 @@ fn lengths_of(parts: Parts<'_>) -> u64 {
     field(parts.name) | field(parts.second) << u16::BITS
 }
 
+/// The length of a record: a ring has at most 16 MiB.
+#[inline]
+fn low_half(length: usize) -> u64 {
+    length as u64 & LOW_HALF
+}
+
 const LOW_HALF: u64 = u32::MAX as u64;
 const LENGTH_WORD: usize = offset_of!(Descriptor, length) / WORD;
 const SEQUENCE_WORD: usize = offset_of!(Descriptor, sequence) / WORD;
@@ -294,4 +330,8 @@ const _: () = assert!(offset_of!(Descriptor, name).is_multiple_of(WORD));
 const _: () = assert!(offset_of!(Descriptor, second) % WORD == size_of::<u16>());
 const _: () = assert!(offset_of!(Descriptor, payload).is_multiple_of(WORD));
 const _: () = assert!(offset_of!(Descriptor, length).is_multiple_of(WORD));
+const _: () = assert!(offset_of!(Descriptor, operation) == offset_of!(Descriptor, length) + WORD / 2);
+const _: () = assert!(offset_of!(Descriptor, flags) == offset_of!(Descriptor, operation) + 1);
+const _: () = assert!(offset_of!(Descriptor, code) == offset_of!(Descriptor, operation) + 2);
+const _: () = assert!(offset_of!(Descriptor, op_id) + WORD / 2 == offset_of!(Descriptor, sequence));
 const _: () = assert!(offset_of!(Descriptor, sequence) % WORD == WORD / 2);

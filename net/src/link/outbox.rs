@@ -126,6 +126,34 @@ impl Outbox {
         self.offer_within(token, OutboxLimits { frames: usize::MAX, bytes: usize::MAX }, write)
     }
 
+    /// As [`offer`](Outbox::offer), for frames one behind the other, which `frames` appends, as many as there is room
+    /// for. Says how many these were.
+    ///
+    /// # Errors
+    /// When there is no connection for them.
+    pub fn offer_run<W: FnOnce(&mut Batch)>(
+        &self,
+        token: u64,
+        frames: impl IntoIterator<Item = W>,
+    ) -> Result<(usize, Touch), Refused> {
+        let mut state = self.state.lock();
+        if let Some(refused) = state.refuses_frames() {
+            return Err(refused);
+        }
+        let mut taken = 0;
+        let (mut waiting, mut bytes) = (state.frames(), state.bytes());
+        for write in frames {
+            if waiting >= self.limits.frames || bytes >= self.limits.bytes {
+                break;
+            }
+            bytes += state.take(write);
+            waiting += 1;
+            taken += 1;
+        }
+        let is_first = taken > 0 && state.token.replace(token) != Some(token);
+        Ok((taken, if is_first { Touch::First } else { Touch::Again }))
+    }
+
     fn offer_within(&self, token: u64, limits: OutboxLimits, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
         if let Some(refused) = state.refuses_frames() {

@@ -1,11 +1,12 @@
 //! Frames from a socket, a whole read at a time.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use super::socket::{Chunk, Readiness};
 use crate::Pool;
-use crate::wire::{Assembler, Event, Grammar, Violation};
+use crate::wire::{Assembler, Event, Grammar, Payloads, Violation};
 
 /// Descriptors that may wait for [`take_descriptors`](FrameReader::take_descriptors): a peer must not use up those of
 /// the process.
@@ -99,8 +100,19 @@ impl<G: Grammar> FrameReader<G> {
     ///
     /// # Errors
     /// When the peer's bytes are not the protocol.
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Event<'_, G>>, Violation> {
         self.assembler.next(&mut self.pool)
+    }
+
+    /// See [`Assembler::next_run`].
+    #[inline]
+    pub fn next_run<'a>(
+        &'a mut self,
+        places: (usize, &'a mut Vec<Range<usize>>),
+        is_next: impl Fn(&G::Meta, &[u8], usize) -> bool,
+    ) -> Payloads<'a> {
+        self.assembler.next_run(places, is_next)
     }
 
     /// Gives the read buffer back when nothing is in it.

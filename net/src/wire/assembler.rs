@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Limits, Violation};
+use super::limits::find_nul;
+use super::{Limits, Payloads, Violation};
 
 /// Memory for reading starts with this much ...
 const SMALL_BUFFER: usize = 64 << 10;
@@ -203,6 +204,8 @@ impl<G: Grammar> Assembler<G> {
     ///
     /// # Errors
     /// When the peer's bytes are not the protocol; the assembler is of no use after that.
+    // Inlined, as all that it calls for a whole frame: handed on in memory, a frame's parts are waited for.
+    #[inline(always)]
     pub fn next(&mut self, memory: &mut impl BodyMemory<G::Meta>) -> Result<Option<Event<'_, G>>, Violation> {
         if self.filling.is_some() {
             return Ok(self.take_filled(memory));
@@ -215,24 +218,61 @@ impl<G: Grammar> Assembler<G> {
                 let payload = ReceivedPayload::Borrowed(&frame[payload]);
                 Ok(Some(Received { meta, first: &frame[first], second: &frame[second], payload }))
             }
-            Parsed::Large { meta, names: [first, second], start, length } => {
-                let frame = &self.buffer[self.start..];
-                self.names.clear();
-                self.names.extend_from_slice(&frame[first.clone()]);
-                self.names.extend_from_slice(&frame[second]);
-                let mut filling = Filling { meta, first: first.len(), length, body: Vec::new() };
-                let arrived = &frame[start..];
-                let stage = length.min(self.largest.max(FIRST_STAGE)).max(arrived.len());
-                filling.body = memory.take(&announcement(&filling, &self.names), stage);
-                filling.body.extend_from_slice(arrived);
-                self.buffer.clear();
-                self.start = 0;
-                self.filling = Some(filling);
+            Parsed::Large { meta, names, start, length } => {
+                self.begin(meta, names, start..start + length, memory);
                 Ok(None)
             }
         }
     }
 
+    /// The payload of the frame that begins here gets memory of its own.
+    #[cold]
+    fn begin(
+        &mut self,
+        meta: G::Meta,
+        [first, second]: [Range<usize>; 2],
+        payload: Range<usize>,
+        memory: &mut impl BodyMemory<G::Meta>,
+    ) {
+        let frame = &self.buffer[self.start..];
+        self.names.clear();
+        self.names.extend_from_slice(&frame[first.clone()]);
+        self.names.extend_from_slice(&frame[second]);
+        let mut filling = Filling { meta, first: first.len(), length: payload.len(), body: Vec::new() };
+        let arrived = &frame[payload.start..];
+        let stage = payload.len().min(self.largest.max(FIRST_STAGE)).max(arrived.len());
+        filling.body = memory.take(&announcement(&filling, &self.names), stage);
+        filling.body.extend_from_slice(arrived);
+        self.buffer.clear();
+        self.start = 0;
+        self.filling = Some(filling);
+    }
+
+    /// Frames that are there, whole, and the same but for their payloads: as `is_next` says, which is told the fixed
+    /// part, the first name, and bytes of the payload; at most `most` of them. Their payloads are noted in `places`.
+    /// What is no such frame is left to [`next`](Assembler::next), whatever it is.
+    pub fn next_run<'a>(
+        &'a mut self,
+        (most, places): (usize, &'a mut Vec<Range<usize>>),
+        is_next: impl Fn(&G::Meta, &[u8], usize) -> bool,
+    ) -> Payloads<'a> {
+        places.clear();
+        while places.len() < most && self.filling.is_none() {
+            let frame = &self.buffer[self.start..];
+            let Ok(Parsed::Whole { meta, names: [first, second], payload }) = self.grammar.parse(frame, INLINE) else {
+                break;
+            };
+            if !second.is_empty() || !is_next(&meta, &frame[first], payload.len()) {
+                break;
+            }
+            let start = self.start;
+            self.start += payload.end;
+            places.push(start + payload.start..start + payload.end);
+        }
+        Payloads::new(&self.buffer, places)
+    }
+
+    #[cold]
     fn take_filled(&mut self, memory: &mut impl BodyMemory<G::Meta>) -> Option<Event<'_, G>> {
         let complete = self.filling.as_ref().is_some_and(|filling| filling.body.len() >= filling.length);
         let mut filling = if complete { self.filling.take()? } else { return None };
@@ -298,6 +338,7 @@ impl<M> Announced<M> {
     /// Finds the names in `body`, the part of the frame behind the header that has arrived. In a frame of more than
     /// `inline` bytes a name longer than any limit is cut one byte over it, so that whoever checks it refuses it:
     /// however much has arrived, so that no split changes the outcome.
+    #[inline(always)]
     pub(super) fn parse(self, body: &[u8], inline: usize, limits: &Limits) -> Result<Parsed<M>, Violation> {
         let Self { meta, header, length, names: count } = self;
         let body = &body[..body.len().min(length)];
@@ -311,7 +352,7 @@ impl<M> Announced<M> {
         let mut at = 0;
         for name in names.iter_mut().take(count) {
             let rest = &body[at..];
-            let (end, next) = match rest[..rest.len().min(longest)].iter().position(|byte| *byte == 0) {
+            let (end, next) = match find_nul(&rest[..rest.len().min(longest)]) {
                 Some(end) => (end, end + 1),
                 None if rest.len() >= longest && !is_short => (longest, longest),
                 None if is_whole => return Err(Violation::MissingNul),

@@ -48,6 +48,7 @@ pub struct BrokerFrames {
 impl Grammar for BrokerFrames {
     type Meta = BrokerFrame;
 
+    #[inline(always)]
     fn parse(&self, input: &[u8], inline: usize) -> Result<Parsed<BrokerFrame>, Violation> {
         let Ok((header, body)) = BrokerHeader::ref_from_prefix(input) else {
             return Ok(Parsed::Incomplete);

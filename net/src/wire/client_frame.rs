@@ -46,6 +46,7 @@ pub struct ClientFrames {
 impl Grammar for ClientFrames {
     type Meta = ClientFrame;
 
+    #[inline(always)]
     fn parse(&self, input: &[u8], inline: usize) -> Result<Parsed<ClientFrame>, Violation> {
         let Ok((header, body)) = ClientHeader::ref_from_prefix(input) else {
             return Ok(Parsed::Incomplete);

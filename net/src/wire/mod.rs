@@ -13,6 +13,7 @@ mod handshake;
 mod header;
 mod limits;
 mod operation;
+mod payloads;
 pub mod rpc;
 mod tag;
 mod violation;
@@ -25,6 +26,7 @@ pub use handshake::{BrokerHandshake, BrokerStep, ClientHandshake, ClientStep, Re
 pub use header::{BrokerHeader, ClientHeader};
 pub use limits::{Limits, NameFault, PathFault, has_nul};
 pub use operation::{FrameKind, Operation, QoS};
+pub use payloads::Payloads;
 pub use tag::{BrokerTag, ClientTag};
 pub use violation::Violation;
 

@@ -85,10 +85,13 @@ impl State {
         }
     }
 
-    pub(super) fn take(&mut self, write: impl FnOnce(&mut Batch)) {
+    /// Queues a frame, and says how many bytes it has.
+    #[inline]
+    pub(super) fn take(&mut self, write: impl FnOnce(&mut Batch)) -> usize {
         let added = self.queue.append(write);
         self.taken_frames += 1;
         self.taken_bytes += added as u64;
+        added
     }
 
     pub(super) fn wait(&mut self, context: &Context<'_>) {

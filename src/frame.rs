@@ -1,6 +1,6 @@
 //! What arrives, as a user sees it.
 
-#[cfg(feature = "ipc")]
+use std::fmt;
 use std::sync::Arc;
 
 use busway_net::wire::{FrameKind, SECONDARY_SEPARATOR};
@@ -9,24 +9,53 @@ use crate::frame_names::FrameNames;
 use crate::payload::Payload;
 
 /// A message, broadcast or publication that arrived.
-#[derive(Clone, Debug)]
+// Whole words only: what is moved in other pieces than it was stored in makes the processor wait for its own stores.
+#[derive(Clone)]
 pub struct Frame {
-    pub(crate) kind: FrameKind,
-    pub(crate) realtime: bool,
-    pub(crate) names: FrameNames,
+    pub(crate) names: Arc<FrameNames>,
     pub(crate) payload: Payload,
-    pub(crate) lost_before: u64,
+    /// Bits 0 to 7 the kind, 8 whether it is urgent, 16 to 63 how many were lost before it.
+    marks: u64,
 }
 
+const REALTIME: u64 = 1 << 8;
+const LOST_SHIFT: u32 = 16;
+const MOST_LOST: u64 = u64::MAX >> LOST_SHIFT;
+
 impl Frame {
+    #[cfg_attr(not(feature = "ipc"), allow(dead_code, reason = "only clients receive any"))]
+    #[inline]
+    pub(crate) fn new(kind: FrameKind, is_realtime: bool, names: Arc<FrameNames>, payload: Payload) -> Self {
+        let marks = kind as u64 | if is_realtime { REALTIME } else { 0 };
+        Self { names, payload, marks }
+    }
+
+    /// The same behind so many more frames that were dropped.
+    #[cfg_attr(not(feature = "ipc"), allow(dead_code, reason = "only clients receive any"))]
+    #[inline]
+    pub(crate) fn lose_before(&mut self, frames: u64) {
+        let lost = self.lost_before().saturating_add(frames).min(MOST_LOST);
+        self.marks = self.marks & !(MOST_LOST << LOST_SHIFT) | lost << LOST_SHIFT;
+    }
+
+    /// Takes what it says of frames that were dropped.
+    #[cfg_attr(not(feature = "ipc"), allow(dead_code, reason = "only clients receive any"))]
+    #[inline]
+    pub(crate) fn take_lost_before(&mut self) -> u64 {
+        let lost = self.lost_before();
+        self.marks &= !(MOST_LOST << LOST_SHIFT);
+        lost
+    }
+
     /// How it was addressed.
     pub fn kind(&self) -> FrameKind {
-        self.kind
+        // What it was made of.
+        FrameKind::from_byte(self.marks.to_le_bytes()[0]).unwrap_or(FrameKind::Message)
     }
 
     /// The full name of the client that sent it.
     pub fn sender(&self) -> &str {
-        self.names.sender()
+        &self.names.sender
     }
 
     /// The sender's name without the suffix of a secondary client.
@@ -36,7 +65,7 @@ impl Frame {
 
     /// The topic of a publication.
     pub fn topic(&self) -> Option<&str> {
-        self.names.topic().map(|topic| &**topic)
+        self.names.topic.as_deref()
     }
 
     /// The bytes.
@@ -51,20 +80,34 @@ impl Frame {
 
     /// Whether it was sent with a real-time QoS.
     pub fn is_realtime(&self) -> bool {
-        self.realtime
+        self.marks & REALTIME != 0
     }
 
     /// How many frames for this client were dropped just before this one, because its receive queue was full or by
     /// its [`SlowPolicy`](crate::SlowPolicy): here, or in the broker.
     pub fn lost_before(&self) -> u64 {
-        self.lost_before
+        self.marks >> LOST_SHIFT
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Frame")
+            .field("kind", &self.kind())
+            .field("realtime", &self.is_realtime())
+            .field("sender", &self.sender())
+            .field("topic", &self.topic())
+            .field("payload", &self.payload)
+            .field("lost_before", &self.lost_before())
+            .finish()
     }
 }
 
 #[cfg(feature = "ipc")]
 impl crate::policy::Queued for Frame {
     fn topic(&self) -> Option<&Arc<str>> {
-        self.names.topic()
+        self.names.topic.as_ref()
     }
 
     #[inline]
@@ -72,3 +115,4 @@ impl crate::policy::Queued for Frame {
         self.payload.weight()
     }
 }
+const _: [(); 96] = [(); size_of::<Frame>()];

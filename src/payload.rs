@@ -10,6 +10,9 @@ use std::sync::Arc;
 #[cfg(feature = "ipc")]
 use busway_net::link::Body;
 use bytes::Bytes;
+#[cfg(feature = "ipc")]
+use zerocopy::FromBytes;
+use zerocopy::IntoBytes;
 
 /// Bytes that are cheap to clone, wherever they live: on the heap, or in memory that their sender has written and that
 /// every local receiver reads in place.
@@ -26,14 +29,16 @@ pub struct Payload {
     home: Home,
 }
 
+// Its tag and its lengths are whole words, see `Frame`.
 #[derive(Clone)]
+#[repr(u64)]
 enum Home {
     Bytes(Bytes),
     /// Short ones, without memory of their own.
     #[cfg_attr(not(feature = "ipc"), allow(dead_code, reason = "only clients receive any"))]
     Short {
-        length: u8,
-        bytes: [u8; SHORT],
+        length: u64,
+        words: [u64; SHORT / size_of::<u64>()],
     },
     /// Memory that somebody else has written.
     #[cfg(all(feature = "shm", feature = "ipc"))]
@@ -41,6 +46,12 @@ enum Home {
     /// Memory of this client's arenas.
     #[cfg(all(feature = "shm", feature = "ipc"))]
     Chunk(Arc<busway_shm::Chunk>),
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+#[inline]
+fn short_length(length: u64) -> usize {
+    length as usize
 }
 
 /// Bytes of the longest payload that takes no memory of its own.
@@ -82,16 +93,15 @@ impl Payload {
     /// # Panics
     /// When there are more.
     #[cfg(feature = "ipc")]
+    #[inline(always)]
     pub(crate) fn short(bytes: &[u8]) -> Self {
-        let mut copy = [0; SHORT];
-        match bytes.try_into() {
-            // The longest is copied without a call.
-            Ok(bytes) => copy = bytes,
-            Err(_) => copy[..bytes.len()].copy_from_slice(bytes),
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "at most 64, as the line above has shown")]
-        let length = bytes.len() as u8;
-        Self { home: Home::Short { length, bytes: copy } }
+        // The longest are copied without a call.
+        let words = FromBytes::read_from_bytes(bytes).unwrap_or_else(|_| {
+            let mut words = [0; SHORT / size_of::<u64>()];
+            words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+            words
+        });
+        Self { home: Home::Short { length: bytes.len() as u64, words } }
     }
 
     #[cfg(all(feature = "shm", feature = "ipc"))]
@@ -129,7 +139,7 @@ impl Payload {
     pub(crate) fn weight(&self) -> usize {
         match &self.home {
             Home::Bytes(bytes) => bytes.len(),
-            Home::Short { length, .. } => usize::from(*length),
+            Home::Short { length, .. } => short_length(*length),
             #[cfg(all(feature = "shm", feature = "ipc"))]
             _ => 0,
         }
@@ -144,7 +154,7 @@ impl Payload {
     pub fn as_slice(&self) -> &[u8] {
         match &self.home {
             Home::Bytes(bytes) => bytes,
-            Home::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Home::Short { length, words } => &words.as_bytes()[..short_length(*length)],
             #[cfg(all(feature = "shm", feature = "ipc"))]
             Home::Place(place) => place.as_slice(),
             #[cfg(all(feature = "shm", feature = "ipc"))]

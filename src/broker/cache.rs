@@ -8,12 +8,13 @@ use foldhash::fast::RandomState;
 
 use super::access::Way;
 use super::peer::Peer;
+use crate::frame_names::FrameNames;
 
 /// Where frames for one address go.
 #[derive(Debug)]
 pub(crate) enum Route {
-    /// To these, in the order of their registration. The address is kept for frames that carry it.
-    Receivers { address: Arc<str>, peers: Box<[Arc<Peer>]>, way: Way },
+    /// To these, in the order of their registration, with these names.
+    Receivers { names: Arc<FrameNames>, peers: Box<[Arc<Peer>]>, way: Way },
     /// Nowhere, for this reason.
     Refused(ResultCode),
 }
@@ -27,6 +28,8 @@ pub(crate) struct RouteCache {
     epoch: u64,
     routes: [HashMap<Arc<[u8]>, Arc<Route>, RandomState>; 3],
     last: Option<(usize, Arc<[u8]>, Arc<Route>)>,
+    /// The operation that has come twice in a row to the last address.
+    repeated: Option<Operation>,
 }
 
 /// Addresses that are remembered at most, for each kind of operation.
@@ -50,7 +53,10 @@ impl RouteCache {
             Operation::Broadcast => 1,
             _ => 2,
         };
-        if !self.last.as_ref().is_some_and(|(last, key, _)| *last == table && **key == *address) {
+        let is_last = self.last.as_ref().is_some_and(|(last, key, _)| *last == table && **key == *address);
+        // Of a publish-for the address says only half.
+        self.repeated = (is_last && operation != Operation::PublishFor).then_some(operation);
+        if !is_last {
             let routes = &mut self.routes[table];
             let (key, route) = match routes.get_key_value(address) {
                 Some((key, route)) => (Arc::clone(key), Arc::clone(route)),
@@ -69,9 +75,16 @@ impl RouteCache {
         Ok(self.last.as_ref().map_or(&NOWHERE, |(_, _, route)| route))
     }
 
+    /// What came last, if it had come just before that, too, and is likely to come again: operation, address and route.
+    pub(crate) fn repeated(&self, epoch: u64) -> Option<(Operation, &Arc<[u8]>, &Route)> {
+        let operation = self.repeated.filter(|_| self.epoch == epoch)?;
+        self.last.as_ref().map(|(_, address, route)| (operation, address, &**route))
+    }
+
     /// Lets go of everything.
     pub(crate) fn forget(&mut self) {
         self.routes.iter_mut().for_each(HashMap::clear);
         self.last = None;
+        self.repeated = None;
     }
 }

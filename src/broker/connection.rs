@@ -2,27 +2,27 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_net::link::{Chunk, FrameReader, Origin, Outbox, Readiness, Socket};
 use busway_net::wire::{
-    BrokerHandshake, BrokerStep, ClientFrame, ClientFrames, HELLO, ReceivedPayload, Refusal, ResultCode, Violation,
+    BrokerHandshake, BrokerStep, ClientFrame, ClientFrames, HELLO, QoS, ReceivedPayload, Refusal, ResultCode, Violation,
 };
 use tokio::runtime::Handle;
 
 use super::Shared;
 use super::negotiation::Negotiation;
+use super::pace::Pace;
 use super::peer::{Peer, Transport};
 use super::router::{Request, Source};
 use super::touched::Touched;
-use crate::lane::Routed;
+use crate::lane::{COPY_MAX, Routed};
 use crate::names::ClientName;
 
 /// Bytes after which a connection lets others have their turn.
 const TURN: usize = 256 << 10;
-/// Frames after which real-time receivers are flushed amid a batch.
-pub(super) const REALTIME_FRAMES: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         shared: Arc::clone(&shared),
         outbox,
         reader,
+        places: Vec::new(),
         negotiation,
     };
     let end = match connection.run(&socket).await {
@@ -194,6 +195,8 @@ pub(super) struct Connection {
     pub(super) touched: Touched,
     pub(super) outbox: Arc<Outbox>,
     pub(super) reader: Reader,
+    /// Where payloads that are routed together lie in the reader.
+    places: Vec<Range<usize>>,
     /// How far it has come towards a lane.
     pub(super) negotiation: Negotiation,
 }
@@ -243,55 +246,24 @@ impl Connection {
 
     /// Routes every whole frame that has arrived, as one batch.
     async fn route_all(&mut self) -> Result<(), End> {
-        let (mut frames, mut bytes) = (0, 0);
-        let mut since_look = 0;
-        let mut is_realtime = false;
+        let mut pace = Pace::new(self.shared.look_interval);
         let outcome = loop {
-            let frame = match self.reader.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break Ok(()),
-                Err(violation) => break Err(violation.into()),
-            };
-            let (op_id, operation, qos) = match frame.meta {
-                ClientFrame::Operation { op_id, operation, qos } => (op_id, operation, qos),
-                ClientFrame::Ping { raw } => {
-                    self.negotiation.hear(raw, &self.shared, &self.outbox, &mut self.reader);
-                    continue;
-                }
-                // None is enabled on a socket's connection.
-                ClientFrame::Extra { .. } => continue,
-            };
-            #[cfg(feature = "shm")]
-            if self.negotiation.is_switched() {
-                break Err(End::AfterSwitch);
-            }
-            frames += 1;
-            bytes += (frame.first.len() + frame.second.len() + frame.payload.len()) as u64;
-            is_realtime |= qos.is_realtime();
-            let request = Request { op_id, operation, qos, address: frame.first, receiver: frame.second };
-            let content = match frame.payload {
-                ReceivedPayload::Owned(memory) => Routed::Owned(self.shared.router.pool.share(memory).into()),
-                ReceivedPayload::Borrowed(slice) => Routed::Borrowed(slice),
-                ReceivedPayload::Announced(_) => Routed::Borrowed(&[]),
-            };
-            if let Err(violation) = self.shared.router.route(&mut self.source, request, content, &mut self.touched) {
-                break Err(violation.into());
+            match self.route_next(&mut pace) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(end) => break Err(end),
             }
             if self.touched.has_waits() {
                 self.wait_for_room().await;
             }
-            since_look += 1;
-            if is_realtime && since_look % REALTIME_FRAMES == 0 {
-                is_realtime = false;
+            if pace.is_flush_due() {
                 self.touched.flush();
             }
-            if since_look >= self.shared.look_interval {
-                since_look = 0;
-                if self.outbox.is_half_full() {
-                    self.hold().await;
-                }
+            if pace.is_look_due() && self.outbox.is_half_full() {
+                self.hold().await;
             }
         };
+        let (frames, bytes) = pace.total();
         self.source.peer.received.add(frames, bytes);
         self.source.peer.activity.amid.store(self.reader.is_amid(), Ordering::Relaxed);
         self.shared.router.finish(&mut self.touched);
@@ -299,6 +271,64 @@ impl Connection {
             self.hold().await;
         }
         outcome
+    }
+
+    /// Routes the next frame, or several that are the same but for their payloads; says whether there was one.
+    #[inline]
+    fn route_next(&mut self, pace: &mut Pace) -> Result<bool, End> {
+        if self.route_run(pace)? {
+            return Ok(true);
+        }
+        let Some(frame) = self.reader.next_frame()? else { return Ok(false) };
+        let (op_id, operation, qos) = match frame.meta {
+            ClientFrame::Operation { op_id, operation, qos } => (op_id, operation, qos),
+            ClientFrame::Ping { raw } => {
+                self.negotiation.hear(raw, &self.shared, &self.outbox, &mut self.reader);
+                return Ok(true);
+            }
+            // None is enabled on a socket's connection.
+            ClientFrame::Extra { .. } => return Ok(true),
+        };
+        #[cfg(feature = "shm")]
+        if self.negotiation.is_switched() {
+            return Err(End::AfterSwitch);
+        }
+        pace.count(1, frame.first.len() + frame.second.len() + frame.payload.len(), qos.is_realtime());
+        let request = Request { op_id, operation, qos, address: frame.first, receiver: frame.second };
+        let payload;
+        let content = match frame.payload {
+            ReceivedPayload::Owned(memory) => {
+                payload = self.shared.router.pool.share(memory).into();
+                Routed::Owned(&payload)
+            }
+            ReceivedPayload::Borrowed(slice) => Routed::Borrowed(slice),
+            ReceivedPayload::Announced(_) => Routed::Borrowed(&[]),
+        };
+        self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;
+        Ok(true)
+    }
+
+    /// Routes frames like the last two, if any come next; says whether any did.
+    #[inline]
+    fn route_run(&mut self, pace: &mut Pace) -> Result<bool, End> {
+        let Some((operation, address)) = self.shared.router.repeated(&self.source) else { return Ok(false) };
+        #[cfg(feature = "shm")]
+        if self.negotiation.is_switched() {
+            return Ok(false);
+        }
+        let is_next = |frame: &ClientFrame, name: &[u8], payload: usize| {
+            let is_alike =
+                matches!(frame, ClientFrame::Operation { operation: its, qos: QoS::No, .. } if *its == operation);
+            is_alike && payload <= COPY_MAX && *name == **address
+        };
+        let run = self.reader.next_run((pace.run_frames(), &mut self.places), is_next);
+        if run.is_empty() {
+            return Ok(false);
+        }
+        pace.count(run.len(), address.len() * run.len() + run.bytes(), false);
+        let address = Arc::clone(address);
+        self.shared.router.route_run(&mut self.source, (operation, &address), run, &mut self.touched)?;
+        Ok(true)
     }
 
     /// Waits for receivers whose policy is to make their senders wait; nothing is read meanwhile.

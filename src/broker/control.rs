@@ -176,7 +176,7 @@ fn publish(
     let request =
         Request { op_id: 0, operation: Operation::Publish, qos: QoS::No, address: topic.as_bytes(), receiver: &[] };
     let mut source = Source::new(Arc::clone(&router.broker));
-    let delivered = router.deliver(&mut source, &request, Routed::Owned(event.into()), touched);
+    let delivered = router.deliver(&mut source, &request, Routed::Owned(&event.into()), touched);
     debug_assert!(delivered.is_ok(), "the broker's topics are legal");
 }
 
@@ -192,13 +192,14 @@ pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Co
     }
     if method == b"benchmark.test" {
         let start = content.len() - params.len();
-        let echo = router.share_if_large(content.tail(start).into());
+        let (echo, mut shared) = (content.tail(start), None);
+        let echo = router.share_if_large((&echo).into(), &mut shared);
         reply(router, caller, qos, &rpc::reply_head(call_id), echo, touched);
         return;
     }
     match answer(router, caller, method, params) {
         Ok(result) => {
-            reply(router, caller, qos, &rpc::reply_head(call_id), Routed::Owned(result.into()), touched);
+            reply(router, caller, qos, &rpc::reply_head(call_id), Routed::Owned(&result.into()), touched);
         }
         Err((code, text)) => {
             reply(
@@ -206,7 +207,7 @@ pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Co
                 caller,
                 qos,
                 &rpc::error_reply_head(call_id, code),
-                Content::from(text.as_str()).into(),
+                Routed::Borrowed(text.as_bytes()),
                 touched,
             );
         }
@@ -217,8 +218,7 @@ fn reply(router: &Router, caller: &Arc<Peer>, qos: QoS, prefix: &[u8], content: 
     let frame = Outgoing {
         kind: FrameKind::Message,
         realtime: qos.is_realtime(),
-        sender: &router.broker.name,
-        topic: None,
+        names: &router.broker_names,
         prefix,
         content,
     };

@@ -13,7 +13,7 @@ use busway_net::wire::{Limits, Operation, QoS, ResultCode};
 use super::ACCEPT_PAUSE;
 use super::router::{Request, Router, Source};
 use super::touched::Touched;
-use crate::payload::Content;
+use crate::lane::Routed;
 use complaints::Complaints;
 
 /// The longest line, where payloads may be that long.
@@ -103,24 +103,24 @@ impl<'a> Channel<'a> {
 
     fn send(&mut self, command: Command<'_>) -> Result<(), Undelivered> {
         match command {
-            Command::Message { target, text } => self.deliver(Operation::Message, target, text.as_bytes().into()),
-            Command::Broadcast { mask, text } => self.deliver(Operation::Broadcast, mask, text.as_bytes().into()),
-            Command::Publish { topic, text } => self.deliver(Operation::Publish, topic, text.as_bytes().into()),
+            Command::Message { target, text } => self.deliver(Operation::Message, target, text.as_bytes()),
+            Command::Broadcast { mask, text } => self.deliver(Operation::Broadcast, mask, text.as_bytes()),
+            Command::Publish { topic, text } => self.deliver(Operation::Publish, topic, text.as_bytes()),
             Command::Notify { target, text } => {
-                self.deliver(Operation::Message, target, [&[NOTIFICATION], text.as_bytes()].concat().into())
+                self.deliver(Operation::Message, target, &[&[NOTIFICATION], text.as_bytes()].concat())
             }
             Command::Call { target, method, params } => {
                 let mut content = Vec::new();
                 encode_request_head(&mut content, 0, method);
                 params::encode(&mut content, &params);
-                self.deliver(Operation::Message, target, content.into())
+                self.deliver(Operation::Message, target, &content)
             }
         }
     }
 
-    fn deliver(&mut self, operation: Operation, address: &str, content: Content<'_>) -> Result<(), Undelivered> {
+    fn deliver(&mut self, operation: Operation, address: &str, content: &[u8]) -> Result<(), Undelivered> {
         let request = Request { op_id: 0, operation, qos: QoS::No, address: address.as_bytes(), receiver: &[] };
-        let code = self.router.deliver(&mut self.source, &request, content.into(), &mut self.touched);
+        let code = self.router.deliver(&mut self.source, &request, Routed::Borrowed(content), &mut self.touched);
         // What is no address at all did not get here.
         match code.unwrap_or(ResultCode::DATA) {
             ResultCode::OK => Ok(()),

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 
 use busway_net::link::{BusyPoll, Socket};
 
-use super::connection::{Connection, End, Never, REALTIME_FRAMES};
+use super::connection::{Connection, End, Never};
 use super::negotiation::Switched;
+use super::pace::Pace;
 use super::router::Request;
 use crate::lane::{DownLane, Intake, LaneFrame};
 
@@ -99,37 +100,22 @@ impl Connection {
     /// Routes what is in the ring, at most `turn` records of it, as one batch; says how many these were, and whether
     /// there may be more.
     fn route_lane(&mut self, lane: &Arc<DownLane>, intake: &mut Intake, turn: usize) -> Result<(usize, bool), End> {
-        let (mut frames, mut bytes) = (0, 0);
-        let mut is_realtime = false;
-        let mut until_look = self.shared.look_interval;
+        let mut pace = Pace::new(self.shared.look_interval);
         intake.begin_turn(turn);
         let outcome = loop {
-            let frame = match intake.next_frame(&self.shared.router.pool) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break Ok(intake.is_turn_over()),
-                Err(violation) => break Err(violation.into()),
-            };
-            let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
-            frames += 1;
-            bytes += (address.len() + receiver.len() + content.len()) as u64;
-            is_realtime |= qos.is_realtime();
-            let request = Request { op_id, operation, qos, address, receiver };
-            if let Err(violation) = self.shared.router.route(&mut self.source, request, content, &mut self.touched) {
-                break Err(violation.into());
+            match self.route_next_of(intake, &mut pace) {
+                Ok(true) => {}
+                Ok(false) => break Ok(intake.is_turn_over()),
+                Err(violation) => break Err(violation),
             }
             if self.touched.has_waits() {
                 break Ok(true);
             }
-            if is_realtime && frames % REALTIME_FRAMES == 0 {
-                is_realtime = false;
+            if pace.is_flush_due() {
                 self.touched.flush();
             }
-            until_look -= 1;
-            if until_look == 0 {
-                until_look = self.shared.look_interval;
-                if lane.is_half_full() {
-                    break Ok(true);
-                }
+            if pace.is_look_due() && lane.is_half_full() {
+                break Ok(true);
             }
         };
         let read = intake.end_turn(turn);
@@ -137,11 +123,33 @@ impl Connection {
             // Also of records that made no frame: their room goes back, and they were a sign of life.
             intake.release();
             let peer = &self.source.peer;
-            peer.received.add(frames as u64, bytes);
+            let (frames, bytes) = pace.total();
+            peer.received.add(frames, bytes);
             peer.activity.heard.store(true, Ordering::Relaxed);
             peer.activity.amid.store(intake.is_amid(), Ordering::Relaxed);
             self.shared.router.finish(&mut self.touched);
         }
         outcome.map(|more| (read, more))
+    }
+
+    /// Routes the next frame, or several that are the same but for their payloads; says whether there was one within
+    /// the turn.
+    #[inline]
+    fn route_next_of(&mut self, intake: &mut Intake, pace: &mut Pace) -> Result<bool, End> {
+        if let Some((operation, address)) = self.shared.router.repeated(&self.source) {
+            let run = intake.next_run((operation, address), pace.run_frames())?;
+            if !run.is_empty() {
+                pace.count(run.len(), address.len() * run.len() + run.bytes(), false);
+                let address = Arc::clone(address);
+                self.shared.router.route_run(&mut self.source, (operation, &address), run, &mut self.touched)?;
+                return Ok(true);
+            }
+        }
+        let Some(frame) = intake.next_frame(&self.shared.router.pool)? else { return Ok(false) };
+        let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
+        pace.count(1, address.len() + receiver.len() + content.len(), qos.is_realtime());
+        let request = Request { op_id, operation, qos, address, receiver };
+        self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;
+        Ok(true)
     }
 }

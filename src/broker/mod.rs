@@ -11,6 +11,7 @@ mod lane_connection;
 mod masks;
 mod negotiation;
 mod options;
+mod pace;
 mod patience;
 pub(crate) mod peer;
 pub(crate) mod registry;

@@ -13,7 +13,7 @@ use busway_shm::DownWaiter;
 use parking_lot::RwLock;
 
 use super::error::SendError;
-use super::operation::{Confirmation, Filters, Operation};
+use super::operation::{Accepted, Confirmation, Filters, Operation};
 use super::receiver::{LaneNews, Receiver};
 use super::remote::Remote;
 use crate::lane::{DownIntake, LaneOff, Offered, TakenOver, UpLane};
@@ -104,11 +104,12 @@ impl std::fmt::Debug for LaneLink {
 /// Sending.
 impl Remote {
     /// Sends by the lane; `None` when there is none.
+    #[inline(always)]
     pub(super) fn poll_send_by_lane(
         &self,
         context: &mut Context<'_>,
         operation: &mut Operation<'_>,
-    ) -> Option<Poll<Result<Confirmation, SendError>>> {
+    ) -> Option<Poll<Accepted>> {
         let mut answer = None;
         let qos = operation.qos;
         let offered = self.lane.with(|lane| {
@@ -128,7 +129,7 @@ impl Remote {
         &self,
         context: &mut Context<'_>,
         filters: &mut Filters<'_>,
-    ) -> Option<Poll<Result<Confirmation, SendError>>> {
+    ) -> Option<Poll<Accepted>> {
         let lane = self.lane.current()?;
         let mut answer = None;
         let list = filters.filters.join("\0");
@@ -140,23 +141,24 @@ impl Remote {
         Some(self.sent_by_lane(offered, answer.map(Confirmation::coming)))
     }
 
+    #[inline(always)]
     fn sent_by_lane(
         &self,
         offered: Poll<Result<Offered, Refused>>,
         confirmation: Option<Confirmation>,
-    ) -> Poll<Result<Confirmation, SendError>> {
+    ) -> Poll<Accepted> {
         match offered {
             Poll::Pending => {
                 // Somebody has to see to it that this does not last.
                 self.queued.notify_one();
                 Poll::Pending
             }
-            Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Disconnected)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Disconnected.into())),
             Poll::Ready(Ok(offered)) => {
                 if offered == Offered::First {
                     self.queued.notify_one();
                 }
-                Poll::Ready(Ok(confirmation.unwrap_or_else(|| Confirmation::known(Ok(())))))
+                Poll::Ready(Ok(confirmation.unwrap_or(Confirmation::done())))
             }
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::error::SendError;
-use super::operation::{Confirmation, Filters, Operation, answer_of};
+use super::operation::{Accepted, Confirmation, Filters, Operation, answer_of};
 use super::queue::ReceiveQueue;
 use super::remote::{CLOSED, check};
 use super::{Client, ConnectionState, Link};
@@ -121,19 +121,15 @@ impl Local {
     }
 
     /// Routes a message, broadcast or publication, on this thread, unless an earlier one waits for its receiver.
-    pub(super) fn poll_send(
-        &self,
-        context: &mut Context<'_>,
-        operation: &mut Operation<'_>,
-    ) -> Poll<Result<Confirmation, SendError>> {
+    pub(super) fn poll_send(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Poll<Accepted> {
         ready!(self.hold.poll_free(context));
         Poll::Ready(self.send(operation))
     }
 
-    fn send(&self, operation: &mut Operation<'_>) -> Result<Confirmation, SendError> {
+    fn send(&self, operation: &mut Operation<'_>) -> Accepted {
         check(operation, &self.router.limits)?;
         if self.peer.is_ended() {
-            return Err(SendError::Disconnected);
+            return Err(SendError::Disconnected.into());
         }
         let request = Request {
             op_id: 0,
@@ -152,7 +148,7 @@ impl Local {
             control::handle(&self.router, &self.peer, request.qos, &content, touched);
             Ok(ResultCode::OK)
         } else {
-            self.router.deliver(source, &request, content.into(), touched)
+            self.router.deliver(source, &request, (&content).into(), touched)
         };
         if touched.has_waits() {
             return Ok(self.wait(operation, touched));
@@ -176,7 +172,7 @@ impl Local {
         if let Some(runtime) = &self.router.runtime {
             runtime.spawn(task);
         }
-        if operation.qos.is_confirmed() { Confirmation::late(receiver) } else { Confirmation::known(Ok(())) }
+        if operation.qos.is_confirmed() { Confirmation::late(receiver) } else { Confirmation::done() }
     }
 
     /// What is done with frames that this client is too slow for.
@@ -189,12 +185,12 @@ impl Local {
     }
 
     /// Changes subscriptions or exclusions.
-    pub(super) fn change(&self, filters: &mut Filters<'_>) -> Result<Confirmation, SendError> {
+    pub(super) fn change(&self, filters: &mut Filters<'_>) -> Accepted {
         if self.peer.is_ended() {
-            return Err(SendError::Disconnected);
+            return Err(SendError::Disconnected.into());
         }
         for filter in &filters.filters {
-            self.router.limits.check_path(filter.as_bytes(), b'/')?;
+            self.router.limits.check_path(filter.as_bytes(), b'/').map_err(SendError::from)?;
         }
         let list = filters.filters.join("\0");
         let content = Content::Borrowed(list.as_bytes());
@@ -214,5 +210,5 @@ impl Local {
 }
 
 fn answer(qos: wire::QoS, code: ResultCode) -> Confirmation {
-    Confirmation::known(if qos.is_confirmed() { answer_of(code) } else { Ok(()) })
+    if qos.is_confirmed() { Confirmation::known(answer_of(code)) } else { Confirmation::done() }
 }

@@ -2,9 +2,12 @@
 
 #[cfg(feature = "rpc")]
 pub(crate) mod announcements;
+mod block_queue;
 mod builder;
 mod error;
 mod filter_memory;
+mod frame_batch;
+mod frame_store;
 mod handshake;
 #[cfg(feature = "shm")]
 mod lane_link;
@@ -265,8 +268,9 @@ impl Client {
     ///
     /// A receive queue that is full drops the newest frames, unless a [`SlowPolicy`](crate::SlowPolicy) says otherwise;
     /// [`Frame::lost_before`] tells how many are missing.
-    pub async fn recv(&self) -> Option<Frame> {
-        self.inner.queue.recv().await
+    // Not async, which would move each frame once more.
+    pub fn recv(&self) -> impl Future<Output = Option<Frame>> + Send + '_ {
+        self.inner.queue.recv()
     }
 
     /// The next frame, if it is there already.

@@ -30,6 +30,7 @@ pub struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
+    #[inline]
     pub(super) fn new(
         client: &'a Client,
         operation: wire::Operation,
@@ -40,6 +41,7 @@ impl<'a> Operation<'a> {
     }
 
     /// Confirmation and urgency ([`QoS::No`] by default).
+    #[inline]
     pub fn qos(mut self, qos: QoS) -> Self {
         self.qos = qos;
         self
@@ -51,7 +53,7 @@ impl<'a> Operation<'a> {
     /// # Errors
     /// When the frame is not accepted.
     pub async fn enqueue(mut self) -> Result<Confirmation, SendError> {
-        std::future::poll_fn(|context| self.poll_accept(context)).await
+        std::future::poll_fn(|context| self.poll_accept(context)).await.map_err(|error| *error)
     }
 
     /// Accepts the frame if there is room for it at once.
@@ -62,7 +64,7 @@ impl<'a> Operation<'a> {
         let waker = std::task::Waker::noop();
         let error = match self.poll_accept(&mut Context::from_waker(waker)) {
             Poll::Ready(Ok(confirmation)) => return Ok(confirmation),
-            Poll::Ready(Err(error)) => TryErrorKind::Failed(error),
+            Poll::Ready(Err(error)) => TryErrorKind::Failed(*error),
             Poll::Pending => TryErrorKind::Full,
         };
         Err(TryError { error, payload: self.content.into_payload() })
@@ -73,7 +75,8 @@ impl<'a> Operation<'a> {
         self.content.into_payload()
     }
 
-    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Confirmation, SendError>> {
+    #[inline]
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         match &self.client.inner.link {
             Link::Remote(remote) => remote.poll_send(context, self),
             #[cfg(feature = "broker")]
@@ -85,13 +88,17 @@ impl<'a> Operation<'a> {
 impl Future for Operation<'_> {
     type Output = Result<(), SendError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             if let Some(confirmation) = &mut self.confirmation {
                 return Pin::new(confirmation).poll(context);
             }
-            let confirmation = ready!(self.poll_accept(context))?;
-            self.confirmation = Some(confirmation);
+            match ready!(self.poll_accept(context)) {
+                Ok(Confirmation { answer: Answer::Done }) => return Poll::Ready(Ok(())),
+                Ok(confirmation) => self.confirmation = Some(confirmation),
+                Err(error) => return Poll::Ready(Err(*error)),
+            }
         }
     }
 }
@@ -162,7 +169,7 @@ impl<'a> Filters<'a> {
         self
     }
 
-    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Confirmation, SendError>> {
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         match &self.client.inner.link {
             Link::Remote(remote) => remote.poll_change(context, self),
             #[cfg(feature = "broker")]
@@ -200,11 +207,16 @@ impl Future for Filters<'_> {
                 }
                 return Poll::Ready(answer);
             }
-            let confirmation = ready!(self.poll_accept(context))?;
-            self.confirmation = Some(confirmation);
+            self.confirmation = Some(ready!(self.poll_accept(context)).map_err(|error| *error)?);
         }
     }
 }
+
+/// Whether an operation was accepted. Errors are boxed, so that all of it fits into registers: in memory it would be
+/// waited for at each step of its way.
+pub(super) type Accepted = Result<Confirmation, Box<SendError>>;
+
+const _: () = assert!(size_of::<Poll<Accepted>>() <= 2 * size_of::<usize>());
 
 /// What the broker makes of an accepted operation; await it, or drop it to ignore it.
 #[derive(Debug)]
@@ -214,7 +226,10 @@ pub struct Confirmation {
 
 #[derive(Debug)]
 enum Answer {
-    Known(Result<(), SendError>),
+    Done,
+    /// In this process, which knows it at once.
+    #[cfg(feature = "broker")]
+    Failed(Box<SendError>),
     Coming(oneshot::Receiver<Placed>),
     /// In this process, once a receiver has had room or not.
     #[cfg(feature = "broker")]
@@ -223,8 +238,15 @@ enum Answer {
 
 impl Confirmation {
     /// The answer is known.
+    #[cfg(feature = "broker")]
     pub(super) fn known(answer: Result<(), SendError>) -> Self {
-        Self { answer: Answer::Known(answer) }
+        Self { answer: answer.map_or_else(|error| Answer::Failed(Box::new(error)), |()| Answer::Done) }
+    }
+
+    /// There is nothing to wait for.
+    #[inline]
+    pub(super) const fn done() -> Self {
+        Self { answer: Answer::Done }
     }
 
     /// The answer comes through a channel.
@@ -242,7 +264,9 @@ impl Confirmation {
     #[cfg(feature = "rpc")]
     pub(crate) async fn placed(self) -> Result<Option<u64>, SendError> {
         match self.answer {
-            Answer::Known(answer) => answer.map(|()| None),
+            Answer::Done => Ok(None),
+            #[cfg(feature = "broker")]
+            Answer::Failed(error) => Err(*error),
             Answer::Coming(receiver) => {
                 let Placed { code, position } = receiver.await.map_err(|_| SendError::Disconnected)?;
                 answer_of(code).map(|()| Some(position))
@@ -267,7 +291,9 @@ impl Future for Confirmation {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.answer {
-            Answer::Known(answer) => Poll::Ready(answer.clone()),
+            Answer::Done => Poll::Ready(Ok(())),
+            #[cfg(feature = "broker")]
+            Answer::Failed(error) => Poll::Ready(Err(SendError::clone(error))),
             Answer::Coming(receiver) => {
                 let placed = ready!(Pin::new(receiver).poll(context));
                 Poll::Ready(placed.map_or(Err(SendError::Disconnected), |placed| answer_of(placed.code)))

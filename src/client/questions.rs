@@ -7,7 +7,7 @@ use busway_net::wire::rpc::{self, RpcMessage};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::frame::Frame;
+use crate::frame_names::FrameNames;
 
 /// The broker's own client.
 pub(super) const BROKER: &str = ".broker";
@@ -44,17 +44,18 @@ impl Questions {
         (call_id, receiver)
     }
 
-    /// Whether a frame answers one of the calls; if so, it is no frame of the application's.
+    /// Whether a frame of this kind answers one of the calls; if so, it is no frame of the application's.
     #[inline]
-    pub(super) fn is_answer(&self, frame: &Frame) -> bool {
-        self.open.load(Ordering::Acquire) > 0 && self.takes(frame)
+    pub(super) fn is_answer(&self, kind: FrameKind, names: &FrameNames, payload: &[u8]) -> bool {
+        self.open.load(Ordering::Acquire) > 0 && self.takes(kind, names, payload)
     }
 
-    fn takes(&self, frame: &Frame) -> bool {
-        if frame.kind != FrameKind::Message || frame.sender() != BROKER {
+    #[cold]
+    fn takes(&self, kind: FrameKind, names: &FrameNames, payload: &[u8]) -> bool {
+        if kind != FrameKind::Message || *names.sender != *BROKER {
             return false;
         }
-        let (call_id, answer) = match rpc::parse(&frame.payload) {
+        let (call_id, answer) = match rpc::parse(payload) {
             Ok(RpcMessage::Reply { call_id, .. }) => (call_id, Ok(())),
             Ok(RpcMessage::ErrorReply { call_id, code, data }) => {
                 (call_id, Err((code, String::from_utf8_lossy(data).into_owned())))

@@ -11,9 +11,11 @@ use tokio::sync::watch;
 
 #[cfg(feature = "broker")]
 use super::ConnectionState;
+use super::frame_batch::FrameBatch;
+use super::frame_store::FrameStore;
 use super::queue_rules::QueueRules;
 use crate::frame::Frame;
-use crate::policy::{PolicyQueue, Pushed, SlowPolicy};
+use crate::policy::{Pushed, SlowPolicy};
 
 /// A bounded queue, filled by the connection and shared by all clones of a client.
 #[derive(Clone, Debug)]
@@ -49,7 +51,7 @@ enum AtWait {
 
 #[derive(Debug)]
 struct State {
-    frames: PolicyQueue<Frame>,
+    frames: FrameStore,
     /// Dropped, here or by the broker, ever.
     lost: u64,
     /// Dropped after they had been taken.
@@ -128,16 +130,24 @@ impl ReceiveQueue {
 
     /// Adds what one read brought, and the number of frames that the broker dropped behind it. What does not fit is
     /// dropped as the policies say, newest first without any, and counted. Returns how many frames had arrived before.
-    pub(crate) fn extend(&self, frames: &mut Vec<Frame>, gap: u64) -> u64 {
+    pub(crate) fn extend(&self, batch: &mut FrameBatch, gap: u64) -> u64 {
         let mut state = self.shared.state.lock();
         let arrived = state.arrived;
-        if frames.is_empty() && gap == 0 {
+        if batch.frames.is_empty() && gap == 0 {
             return arrived;
         }
-        for frame in frames.drain(..) {
-            state.lost += frame.lost_before;
-            let _ = self.shared.push(&mut state, frame);
+        state.lost += batch.gaps;
+        if state.closed || self.shared.rules.is_set() || !state.frames.has_room_for(batch) {
+            for frame in batch.frames.drain(..) {
+                let _ = self.shared.push(&mut state, frame);
+            }
+        } else {
+            state.arrived += batch.arrived();
+            state.taken_frames += batch.frames.len() as u64;
+            state.taken_bytes += batch.bytes;
+            state.frames.append_batch(batch);
         }
+        batch.reset();
         state.lose(gap);
         drop(state);
         self.shared.arrived.notify_one();
@@ -195,18 +205,28 @@ impl ReceiveQueue {
 
     /// The next frame; `None` when the queue is closed and empty.
     pub(crate) async fn recv(&self) -> Option<Frame> {
-        self.recv_placed().await.map(|(frame, _)| frame)
+        // Not as one with the rest: each future within another moves the frame once more.
+        if let Some(answer) = self.take(0, |frame, _| frame) {
+            return answer;
+        }
+        self.wait(|frame, _| frame).await
     }
 
     /// As [`recv`](ReceiveQueue::recv), with the frame's place among all that have arrived, lost ones included.
+    #[cfg(feature = "rpc")]
     pub(crate) async fn recv_placed(&self) -> Option<(Frame, u64)> {
-        if let Some(answer) = self.take(0) {
+        if let Some(answer) = self.take(0, |frame, position| (frame, position)) {
             return answer;
         }
+        self.wait(|frame, position| (frame, position)).await
+    }
+
+    /// What comes next, or the end.
+    async fn wait<T>(&self, place: impl Fn(Frame, u64) -> T) -> Option<T> {
         let _waiting = Waiting::new(&self.shared);
         loop {
             let arrived = self.shared.arrived.notified();
-            if let Some(answer) = self.take(1) {
+            if let Some(answer) = self.take(1, &place) {
                 return answer;
             }
             arrived.await;
@@ -215,34 +235,32 @@ impl ReceiveQueue {
 
     /// The next frame if there is one.
     pub(crate) fn try_recv(&self) -> Option<Frame> {
-        self.take(0).flatten().map(|(frame, _)| frame)
+        self.take(0, |frame, _| frame).flatten()
     }
 
-    /// `own` is how many of those that wait are the caller itself.
-    fn take(&self, own: usize) -> Option<Option<(Frame, u64)>> {
+    /// What there is, or the end. `own` is how many of those that wait are the caller itself.
+    #[inline]
+    fn take<T>(&self, own: usize, place: impl Fn(Frame, u64) -> T) -> Option<Option<T>> {
         let mut state = self.shared.state.lock();
-        let frame = state.frames.pop().map(|(mut frame, gap)| {
-            frame.lost_before = gap;
-            state.position += 1 + gap;
-            state.is_stalled = false;
-            frame
-        });
+        let Some(frame) = state.frames.pop() else {
+            let is_end = state.closed;
+            let is_awaited = state.waiting > own;
+            drop(state);
+            if is_end && is_awaited {
+                self.shared.arrived.notify_one();
+            }
+            return is_end.then_some(None);
+        };
+        state.position += 1 + frame.lost_before();
+        state.is_stalled = false;
         let position = state.position;
-        let more = !state.frames.is_empty() || state.closed;
-        let is_awaited = state.waiting > own;
+        // Another clone may be waiting for what is left.
+        let is_awaited = state.waiting > own && (!state.frames.is_empty() || state.closed);
         drop(state);
-        if self.shared.rules.has_wait() {
-            self.shared.room.notify_waiters();
+        if is_awaited || self.shared.rules.has_wait() {
+            self.shared.tell_others(is_awaited);
         }
-        if more && is_awaited {
-            // Another clone may be waiting for what is left.
-            self.shared.arrived.notify_one();
-        }
-        match frame {
-            Some(frame) => Some(Some((frame, position))),
-            None if more => Some(None),
-            None => None,
-        }
+        Some(Some(place(frame, position)))
     }
 
     /// No more frames will come; what is there can still be received.
@@ -290,7 +308,7 @@ impl ReceiveQueue {
 impl Shared {
     fn new((frames, bytes): (usize, usize), rules: Arc<QueueRules>, at_wait: AtWait) -> Self {
         let state = State {
-            frames: PolicyQueue::new(frames, bytes),
+            frames: FrameStore::new(frames, bytes),
             lost: 0,
             dropped: 0,
             arrived: 0,
@@ -312,10 +330,21 @@ impl Shared {
         }
     }
 
+    /// Something was taken.
+    #[cold]
+    fn tell_others(&self, is_more_awaited: bool) {
+        if self.rules.has_wait() {
+            self.room.notify_waiters();
+        }
+        if is_more_awaited {
+            self.arrived.notify_one();
+        }
+    }
+
     #[inline]
     fn push(&self, state: &mut State, mut frame: Frame) -> Result<(), Unpushed> {
         // What was dropped before it, and is counted where it was.
-        let gap = std::mem::take(&mut frame.lost_before);
+        let gap = frame.take_lost_before();
         state.arrived += gap;
         state.frames.add_gap(gap);
         let rules = self.rules.of(&frame);
@@ -327,7 +356,7 @@ impl Shared {
         state.taken_bytes += frame.payload.len() as u64;
         match rules {
             None => {
-                state.frames.append(frame, SlowPolicy::DropNewest);
+                state.frames.append(frame);
                 Ok(())
             }
             Some(policy) => self.push_by(state, frame, policy),
@@ -338,14 +367,14 @@ impl Shared {
     #[cold]
     fn push_by(&self, state: &mut State, frame: Frame, policy: SlowPolicy) -> Result<(), Unpushed> {
         let length = frame.payload.len() as u64;
-        let refused = match state.frames.push(frame, policy) {
+        let refused = match state.frames.ruled().push(frame, policy) {
             Pushed::Taken { dropped } => {
                 state.lost += dropped;
                 state.dropped += dropped;
                 return Ok(());
             }
             Pushed::Full(frame) if self.at_wait == AtWait::Take => {
-                state.frames.append(frame, policy);
+                state.frames.ruled().append(frame, policy);
                 return Ok(());
             }
             Pushed::Dropped => {

@@ -56,10 +56,16 @@ impl QueueRules {
         self.has_wait.load(Ordering::Relaxed)
     }
 
+    /// Whether anybody has asked for a policy, ever.
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
     /// The policy for a frame, if there are any rules. A client's own queue does not cut it: it drops the newest.
     #[inline]
     pub(super) fn of(&self, frame: &Frame) -> Option<SlowPolicy> {
-        if self.is_set.load(Ordering::Acquire) { self.look_up(frame) } else { None }
+        if self.is_set() { self.look_up(frame) } else { None }
     }
 
     #[cold]

@@ -5,18 +5,19 @@ use std::collections::VecDeque;
 use std::io;
 #[cfg(feature = "shm")]
 use std::os::fd::OwnedFd;
-#[cfg(feature = "rpc")]
 use std::sync::Arc;
 
 use busway_net::Pool;
 use busway_net::link::{Chunk, Readiness};
-use busway_net::wire::{BrokerFrame, BrokerTag, ReceivedPayload, ResultCode, Violation};
+use busway_net::wire::{BrokerFrame, BrokerTag, FrameKind, ReceivedPayload, ResultCode, Violation};
 
+use super::frame_batch::FrameBatch;
 use super::handshake::Reader;
 use super::name_cache::NameCache;
 #[cfg(feature = "rpc")]
 use super::questions::Questions;
 use crate::frame::Frame;
+use crate::frame_names::FrameNames;
 #[cfg(feature = "shm")]
 use crate::lane::{Arrival, DownIntake, LaneOff, SEGMENT_KIND, SegmentFrame};
 use crate::payload::{Payload, SHORT};
@@ -27,22 +28,25 @@ pub(super) struct Receiver {
     reader: Reader,
     pool: Pool,
     names: NameCache,
-    /// Frames of the read at hand.
-    pub(super) frames: Vec<Frame>,
-    /// Confirmations of the read at hand.
-    pub(super) codes: Vec<Acknowledgement>,
-    /// Frames that the broker has dropped since the last one ...
-    gap: u64,
-    /// ... and in the read at hand before that.
-    gaps_before: u64,
-    /// What this client has asked the broker itself.
-    #[cfg(feature = "rpc")]
-    questions: Arc<Questions>,
+    pub(super) inbox: Inbox,
     /// What the broker said of the lane in the read at hand.
     #[cfg(feature = "shm")]
     pub(super) news: Vec<LaneNews>,
     #[cfg(feature = "shm")]
     descriptors: VecDeque<OwnedFd>,
+}
+
+/// What the read at hand has brought for the application.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) frames: FrameBatch,
+    /// Confirmations.
+    pub(super) codes: Vec<Acknowledgement>,
+    /// Frames that the broker has dropped since the last one.
+    gap: u64,
+    /// What this client has asked the broker itself.
+    #[cfg(feature = "rpc")]
+    questions: Arc<Questions>,
 }
 
 /// A confirmation, and how many frames of the same read came before it, dropped ones included.
@@ -81,12 +85,13 @@ impl Receiver {
             reader,
             pool,
             names: NameCache::default(),
-            frames: Vec::new(),
-            codes: Vec::new(),
-            gap: 0,
-            gaps_before: 0,
-            #[cfg(feature = "rpc")]
-            questions: Arc::clone(questions),
+            inbox: Inbox {
+                frames: FrameBatch::default(),
+                codes: Vec::new(),
+                gap: 0,
+                #[cfg(feature = "rpc")]
+                questions: Arc::clone(questions),
+            },
             #[cfg(feature = "shm")]
             news: Vec::new(),
             #[cfg(feature = "shm")]
@@ -106,29 +111,21 @@ impl Receiver {
         while let Some(received) = self.reader.next_frame()? {
             match received.meta {
                 BrokerFrame::Acknowledgement { op_id, code } => {
-                    self.confirm(op_id, code);
+                    self.inbox.confirm(op_id, code);
                 }
                 BrokerFrame::Delivery { kind, realtime } => {
-                    let payload = match received.payload {
-                        ReceivedPayload::Owned(memory) => self.pool.share(memory).into(),
-                        ReceivedPayload::Borrowed(bytes) if bytes.len() <= SHORT => Payload::short(bytes),
-                        ReceivedPayload::Borrowed(bytes) => self.pool.share_copy(bytes).into(),
-                        ReceivedPayload::Announced(_) => Payload::new(),
-                    };
-                    let is_publication = kind == busway_net::wire::FrameKind::Publication;
-                    let topic = is_publication.then_some(received.second);
-                    let frame = Frame {
-                        kind,
-                        realtime,
-                        names: self.names.get(received.first, topic)?,
-                        payload,
-                        lost_before: 0,
-                    };
-                    self.take(frame);
+                    let topic = (kind == FrameKind::Publication).then_some(received.second);
+                    let head = (kind, realtime, self.names.get(received.first, topic)?);
+                    match received.payload {
+                        ReceivedPayload::Borrowed(bytes) if bytes.len() <= SHORT => self.inbox.take_short(head, bytes),
+                        ReceivedPayload::Borrowed(bytes) => self.inbox.take(head, self.pool.share_copy(bytes).into()),
+                        ReceivedPayload::Owned(memory) => self.inbox.take(head, self.pool.share(memory).into()),
+                        ReceivedPayload::Announced(_) => {}
+                    }
                 }
                 BrokerFrame::Ping { raw } => match BrokerTag::parse(&raw) {
                     None => {}
-                    Some(BrokerTag::Gap(frames)) => self.gap += u64::from(frames),
+                    Some(BrokerTag::Gap(frames)) => self.inbox.gap += u64::from(frames),
                     #[cfg(not(feature = "shm"))]
                     Some(_) => {}
                     #[cfg(feature = "shm")]
@@ -182,15 +179,16 @@ impl Receiver {
                     break;
                 }
                 Some(Arrival::Confirmation { op_id, code }) => {
-                    self.confirm(op_id, code);
+                    self.inbox.confirm(op_id, code);
                 }
-                Some(Arrival::Gap { frames }) => self.gap += u64::from(frames),
-                Some(Arrival::Delivery { kind, realtime, sender, topic, payload }) => {
-                    let is_publication = kind == busway_net::wire::FrameKind::Publication;
-                    let topic = is_publication.then_some(topic);
-                    let frame =
-                        Frame { kind, realtime, names: self.names.get(sender, topic)?, payload, lost_before: 0 };
-                    self.take(frame);
+                Some(Arrival::Gap { frames }) => self.inbox.gap += u64::from(frames),
+                Some(Arrival::Delivery { kind, realtime }) => {
+                    let topic = (kind == FrameKind::Publication).then(|| intake.topic());
+                    let head = (kind, realtime, self.names.get(intake.sender(), topic)?);
+                    match intake.take_payload() {
+                        None => self.inbox.take_short(head, intake.short_payload()),
+                        Some(payload) => self.inbox.take(head, payload),
+                    }
                 }
             }
         }
@@ -198,35 +196,45 @@ impl Receiver {
         Ok(more)
     }
 
+    /// Gives the read buffer back when nothing is in it.
+    pub(super) fn release(&mut self) {
+        self.reader.release();
+    }
+}
+
+impl Inbox {
     fn confirm(&mut self, op_id: u32, code: ResultCode) {
-        let frames_before = self.frames.len() as u64 + self.gaps_before + self.gap;
+        let frames_before = self.frames.arrived() + self.gap;
         self.codes.push(Acknowledgement { op_id, code, frames_before });
     }
 
-    #[inline]
-    fn take(&mut self, mut frame: Frame) {
+    /// Takes a frame whose payload is copied. Inlined, so that the copy is made where it stays.
+    #[inline(always)]
+    fn take_short(&mut self, head: Head, bytes: &[u8]) {
+        self.take(head, Payload::short(bytes));
+    }
+
+    #[inline(always)]
+    fn take(&mut self, (kind, realtime, names): Head, payload: Payload) {
         #[cfg(feature = "rpc")]
-        if self.questions.is_answer(&frame) {
+        if self.questions.is_answer(kind, &names, &payload) {
             return;
         }
+        let mut frame = Frame::new(kind, realtime, names, payload);
         if self.gap > 0 {
-            self.gaps_before += self.gap;
-            frame.lost_before = std::mem::take(&mut self.gap);
+            frame.lose_before(std::mem::take(&mut self.gap));
         }
         self.frames.push(frame);
     }
 
     /// Frames that the broker has dropped since the last one of the read at hand, which is over.
     pub(super) fn end_read(&mut self) -> u64 {
-        self.gaps_before = 0;
         std::mem::take(&mut self.gap)
     }
-
-    /// Gives the read buffer back when nothing is in it.
-    pub(super) fn release(&mut self) {
-        self.reader.release();
-    }
 }
+
+/// Kind, whether it is urgent, and names of a frame.
+type Head = (FrameKind, bool, Arc<FrameNames>);
 
 /// What a broker may not send by a lane.
 #[cfg(feature = "shm")]

@@ -21,7 +21,7 @@ use super::filter_memory::FilterMemory;
 use super::handshake;
 #[cfg(feature = "shm")]
 use super::lane_link::LaneLink;
-use super::operation::{Confirmation, Filters, Operation};
+use super::operation::{Accepted, Confirmation, Filters, Operation};
 use super::pending::{Pending, Placed};
 #[cfg(feature = "rpc")]
 use super::questions::Questions;
@@ -143,11 +143,7 @@ impl Remote {
     }
 
     /// Accepts a message, broadcast or publication.
-    pub(super) fn poll_send(
-        &self,
-        context: &mut Context<'_>,
-        operation: &mut Operation<'_>,
-    ) -> Poll<Result<Confirmation, SendError>> {
+    pub(super) fn poll_send(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Poll<Accepted> {
         check(operation, &self.options.limits)?;
         #[cfg(feature = "shm")]
         if let Some(offered) = self.poll_send_by_lane(context, operation) {
@@ -176,13 +172,9 @@ impl Remote {
     }
 
     /// Accepts a change of subscriptions or exclusions.
-    pub(super) fn poll_change(
-        &self,
-        context: &mut Context<'_>,
-        filters: &mut Filters<'_>,
-    ) -> Poll<Result<Confirmation, SendError>> {
+    pub(super) fn poll_change(&self, context: &mut Context<'_>, filters: &mut Filters<'_>) -> Poll<Accepted> {
         for filter in &filters.filters {
-            self.options.limits.check_path(filter.as_bytes(), b'/')?;
+            self.options.limits.check_path(filter.as_bytes(), b'/').map_err(SendError::from)?;
         }
         #[cfg(feature = "shm")]
         if let Some(offered) = self.poll_change_by_lane(context, filters) {
@@ -222,21 +214,22 @@ impl Remote {
         op_id
     }
 
+    #[inline]
     fn accepted(
         &self,
         offered: Result<(Touch, usize), Refused>,
         qos: QoS,
         answer: Option<oneshot::Receiver<Placed>>,
-    ) -> Poll<Result<Confirmation, SendError>> {
+    ) -> Poll<Accepted> {
         let Ok((touch, waiting)) = offered else {
-            return Poll::Ready(Err(SendError::Disconnected));
+            return Poll::Ready(Err(SendError::Disconnected.into()));
         };
         if qos != QoS::No || waiting >= WRITE_AT {
             self.outbox.flush();
         } else if touch == Touch::First {
             self.queued.notify_one();
         }
-        Poll::Ready(Ok(answer.map_or_else(|| Confirmation::known(Ok(())), Confirmation::coming)))
+        Poll::Ready(Ok(answer.map_or(Confirmation::done(), Confirmation::coming)))
     }
 
     /// The broker did not do it.
@@ -473,9 +466,10 @@ impl Remote {
 
     /// Data before confirmations: who waits for its confirmation finds what came before it.
     pub(super) fn deliver(&self, receiver: &mut Receiver) {
-        let gap = receiver.end_read();
-        let arrived = self.queue.extend(&mut receiver.frames, gap);
-        self.pending.confirm(arrived, &mut receiver.codes);
+        let inbox = &mut receiver.inbox;
+        let gap = inbox.end_read();
+        let arrived = self.queue.extend(&mut inbox.frames, gap);
+        self.pending.confirm(arrived, &mut inbox.codes);
     }
 
     fn flush_all(&self) {
@@ -547,6 +541,7 @@ fn append(batch: &mut Batch, content: &Content<'_>) {
 }
 
 /// What no broker of these limits would take is refused before it is sent.
+#[inline]
 pub(super) fn check(operation: &Operation<'_>, limits: &wire::Limits) -> Result<(), SendError> {
     let by_name = matches!(operation.operation, wire::Operation::Message | wire::Operation::Broadcast);
     limits.check_path(operation.address.as_bytes(), if by_name { b'.' } else { b'/' })?;

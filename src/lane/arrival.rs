@@ -1,5 +1,6 @@
 //! What the broker sends by a lane, as the client reads it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use busway_net::Pool;
@@ -22,6 +23,13 @@ pub(crate) struct DownIntake {
     fragments: Fragments<Head>,
     /// What the record at hand holds behind its descriptor.
     body: Vec<u8>,
+    /// Where in it the names of the frame at hand are ...
+    sender: Range<usize>,
+    topic: Range<usize>,
+    /// ... and its payload, if that is short.
+    short: Range<usize>,
+    /// Otherwise its payload.
+    whole: Option<Payload>,
 }
 
 /// What the first fragment says of a frame.
@@ -33,7 +41,9 @@ struct Head {
 }
 
 /// Something for the application.
-pub(crate) enum Arrival<'a> {
+// So small that it is handed on in registers: in memory it would be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arrival {
     Confirmation {
         op_id: u32,
         code: ResultCode,
@@ -42,12 +52,10 @@ pub(crate) enum Arrival<'a> {
     Gap {
         frames: u32,
     },
+    /// A frame; the intake has the rest of it until the next arrival.
     Delivery {
         kind: FrameKind,
         realtime: bool,
-        sender: &'a [u8],
-        topic: &'a [u8],
-        payload: Payload,
     },
 }
 
@@ -58,14 +66,43 @@ impl DownIntake {
         max_payload: usize,
     ) -> Self {
         let fragments = Fragments::new(MAX_STREAMS, max_payload);
-        Self { consumer, lane: Arc::clone(lane), fragments, body: Vec::new() }
+        Self {
+            consumer,
+            lane: Arc::clone(lane),
+            fragments,
+            body: Vec::new(),
+            sender: 0..0,
+            topic: 0..0,
+            short: 0..0,
+            whole: None,
+        }
+    }
+
+    /// The sender of the frame at hand.
+    pub(crate) fn sender(&self) -> &[u8] {
+        &self.body[self.sender.clone()]
+    }
+
+    /// The topic of the frame at hand, if it is a publication.
+    pub(crate) fn topic(&self) -> &[u8] {
+        &self.body[self.topic.clone()]
+    }
+
+    /// The payload of the frame at hand, unless it is a short one that is to be copied.
+    pub(crate) fn take_payload(&mut self) -> Option<Payload> {
+        if self.whole.is_some() { self.whole.take() } else { None }
+    }
+
+    /// The payload of the frame at hand, if it is a short one: at most [`SHORT`] bytes.
+    pub(crate) fn short_payload(&self) -> &[u8] {
+        &self.body[self.short.clone()]
     }
 
     /// The next thing for the application; what concerns the lane itself is done on the way.
     ///
     /// # Errors
     /// When the broker breaks the rules.
-    pub(crate) fn next_arrival(&mut self, pool: &Pool) -> Result<Option<Arrival<'_>>, Violation> {
+    pub(crate) fn next_arrival(&mut self, pool: &Pool) -> Result<Option<Arrival>, Violation> {
         loop {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
@@ -90,10 +127,10 @@ impl DownIntake {
                     if let Some((head, memory)) = self.piece(&record, kind, pool)? {
                         let Head { kind, realtime, names, first } = head;
                         // Keeps the memory, too.
+                        (self.sender, self.topic) = (0..first, first..names.len());
                         self.body = names;
-                        let (sender, topic) = self.body.split_at(first);
-                        let payload = pool.share(memory).into();
-                        return Ok(Some(Arrival::Delivery { kind, realtime, sender, topic, payload }));
+                        self.whole = Some(pool.share(memory).into());
+                        return Ok(Some(Arrival::Delivery { kind, realtime }));
                     }
                 }
             }
@@ -102,25 +139,28 @@ impl DownIntake {
 
     /// Copies a record that is a whole frame.
     #[inline]
-    fn whole(&mut self, record: &Record, kind: FrameKind) -> Result<Arrival<'_>, Violation> {
+    fn whole(&mut self, record: &Record, kind: FrameKind) -> Result<Arrival, Violation> {
         let descriptor = &record.descriptor;
         self.consumer.copy_body(record, &mut self.body);
-        let payload = if descriptor.flags & flag::IN_PLACE == 0 {
-            let bytes = &self.body[record.payload_place()];
-            if bytes.len() <= SHORT { Payload::short(bytes) } else { bytes.to_vec().into() }
+        (self.sender, self.topic) = (record.name_place(), record.second_place());
+        if descriptor.flags & flag::IN_PLACE == 0 {
+            self.short = record.payload_place();
+            if self.short.len() > SHORT {
+                self.whole = Some(self.body[self.short.clone()].to_vec().into());
+            }
         } else {
             let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
             let range = (descriptor.offset.get(), descriptor.payload.get());
             let slot = (descriptor.slot.get(), descriptor.generation.get());
             let releases = Arc::clone(&self.lane.releases);
-            Payload::in_place(Arc::new(Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?))
-        };
-        let realtime = descriptor.flags & flag::REALTIME != 0;
-        let (sender, topic) = (&self.body[record.name_place()], &self.body[record.second_place()]);
-        Ok(Arrival::Delivery { kind, realtime, sender, topic, payload })
+            let sample = Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?;
+            self.whole = Some(Payload::in_place(Arc::new(sample)));
+        }
+        Ok(Arrival::Delivery { kind, realtime: descriptor.flags & flag::REALTIME != 0 })
     }
 
     /// Copies a fragment; `None` when more are to come.
+    #[inline(never)]
     fn piece(&mut self, record: &Record, kind: FrameKind, pool: &Pool) -> Result<Option<(Head, Vec<u8>)>, Violation> {
         let mut names = Vec::new();
         let first = self.consumer.copy_names(record, &mut names);

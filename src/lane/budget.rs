@@ -77,6 +77,11 @@ impl Budget {
         Ok(Spent { budget: Arc::clone(self), user, cost })
     }
 
+    /// Whether more than a quarter of the memory is in use: what could do with less should.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.used.lock().all.bytes > self.limits.bytes / 4
+    }
+
     /// What is in use.
     #[cfg(test)]
     pub(crate) fn used(&self) -> Cost {
@@ -166,5 +171,16 @@ mod tests {
         assert_eq!(budget.spend(1, Cost { mappings: 76, ..Cost::default() }).unwrap_err(), LaneOff::Mappings);
         drop(other);
         assert_eq!(budget.used(), Cost::default());
+    }
+
+    #[test]
+    fn memory_is_scarce_from_a_quarter_on() {
+        let budget = Budget::new(Cost { descriptors: 8, mappings: 100, bytes: 100 });
+        let quarter = budget.spend(1, Cost { bytes: 25, ..Cost::default() }).unwrap();
+        assert!(!budget.is_scarce());
+        let more = budget.spend(2, Cost { bytes: 1, ..Cost::default() }).unwrap();
+        assert!(budget.is_scarce());
+        drop((quarter, more));
+        assert!(!budget.is_scarce());
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
-use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
-use busway_shm::layout::{flag, operation};
+use busway_net::wire::{BrokerHeader, FrameKind, Payloads, ResultCode};
+use busway_shm::layout::{Head, flag, operation};
 use busway_shm::{Descriptor, DownBell, Parts, PeerSegment, ReturnReader, Slots, Violation};
 use bytes::Bytes;
 
@@ -79,16 +79,8 @@ impl DownLane {
     }
 
     pub(crate) fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
-        let names = frame.sender.len() + 1 + frame.topic.map_or(0, |topic| topic.len() + 1);
+        let (item, head) = item_of(frame);
         let length = frame.prefix.len() + frame.content.len();
-        let item = Item {
-            descriptor: Descriptor {
-                operation: frame.kind as u8,
-                flags: if frame.realtime { flag::REALTIME } else { 0 },
-                ..Descriptor::default()
-            },
-            parts: Parts { name: frame.sender.as_bytes(), second: frame.topic.map_or(&[], |topic| topic.as_bytes()) },
-        };
         let prefixed;
         let load = if !frame.prefix.is_empty() {
             // Answers of the broker itself.
@@ -102,7 +94,21 @@ impl DownLane {
                 Routed::Lane(payload) => self.hold(payload),
             }
         };
-        self.queue.offer(token, &item, load, BrokerHeader::SIZE + names + length)
+        self.queue.offer(token, &item, load, head + length)
+    }
+
+    /// As [`Sink::offer_run`](super::Sink::offer_run).
+    ///
+    /// # Errors
+    /// When the lane has ended.
+    pub(super) fn offer_run(
+        &self,
+        token: u64,
+        frame: &Outgoing<'_>,
+        payloads: Payloads<'_>,
+    ) -> Result<(usize, Touch), Refused> {
+        let (item, head) = item_of(frame);
+        self.queue.offer_run(token, &item, payloads, head)
     }
 
     /// A payload of another lane: held in place, or copied if this client holds too much of it.
@@ -124,20 +130,14 @@ impl DownLane {
     }
 
     pub(crate) fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
-        let descriptor = Descriptor {
-            operation: FrameKind::ACKNOWLEDGEMENT,
-            code: code.0,
-            op_id: op_id.into(),
-            ..Descriptor::default()
-        };
-        let item = Item { descriptor, parts: Parts::default() };
+        let head = Head::new(FrameKind::ACKNOWLEDGEMENT, 0, code.0, op_id);
+        let item = Item { head, parts: Parts::default() };
         self.queue.offer_answer(token, &item, BrokerHeader::SIZE)
     }
 
     /// How many frames the client has lost before the next one.
     pub(super) fn tell_gap(&self, frames: u32) {
-        let descriptor = Descriptor { operation: operation::GAP, op_id: frames.into(), ..Descriptor::default() };
-        self.queue.note(descriptor);
+        self.queue.note(Head::new(operation::GAP, 0, 0, frames));
     }
 
     /// As [`LaneQueue::poll_written`].
@@ -220,6 +220,15 @@ impl DownLane {
             Zombie { slots, returned: leases.returned.clone() }
         })
     }
+}
+
+/// A frame without its payload, and how many bytes that would be on a socket.
+fn item_of<'a>(frame: &Outgoing<'a>) -> (Item<'a>, usize) {
+    let (sender, topic) = (frame.names.sender.as_bytes(), frame.names.topic.as_ref().map(|topic| topic.as_bytes()));
+    let names = sender.len() + 1 + topic.map_or(0, |topic| topic.len() + 1);
+    let head = Head::new(frame.kind as u8, if frame.realtime { flag::REALTIME } else { 0 }, 0, 0);
+    let parts = Parts { name: sender, second: topic.unwrap_or_default() };
+    (Item { head, parts }, BrokerHeader::SIZE + names)
 }
 
 /// What a client holds whose connection has ended: its process may still read it.

@@ -22,8 +22,12 @@ use super::intake::Intake;
 use super::options::BrokerOptions;
 use super::reason::LaneOff;
 
-/// Bytes of each ring.
-const RING: usize = 128 << 10;
+/// Bytes of the ring by which a client sends: who has filled it waits until the broker has read half of it.
+const UP_RING: usize = 256 << 10;
+/// Bytes of the ring by which it receives: what finds no room is copied twice more on its way.
+const DOWN_RING: usize = 512 << 10;
+/// The same where memory for lanes has become scarce.
+const NARROW_DOWN_RING: usize = 128 << 10;
 /// Payloads that one client may hold, and that may be out of one client.
 const SLOTS: u32 = 8192;
 /// Payloads up to this many bytes travel in the ring.
@@ -54,8 +58,27 @@ pub(super) struct Leavings {
     spent: Arc<Spent>,
 }
 
+/// How the two segments of a lane are divided.
+#[derive(Clone, Copy)]
+struct Layouts {
+    up: ControlLayout,
+    down: ControlLayout,
+}
+
+impl Layouts {
+    fn new(down_ring: usize) -> Self {
+        let of = |ring| ControlLayout { ring, slots: SLOTS as usize };
+        Self { up: of(UP_RING), down: of(down_ring) }
+    }
+
+    fn bytes(self) -> u64 {
+        (self.up.total() + self.down.total()) as u64
+    }
+}
+
 /// A lane that a client was offered.
 pub(crate) struct Offer {
+    layouts: Layouts,
     up: OwnedFd,
     up_bell: UpBell,
     down: Arc<OwnSegment>,
@@ -115,18 +138,17 @@ impl LaneHost {
         if self.zombies.lock().iter().filter(|entry| entry.leavings.user == user).count() >= MAX_ZOMBIES {
             return Err(LaneOff::Zombies);
         }
-        let layout = layout();
-        let length = layout.total();
+        let layouts = Layouts::new(if self.budget.is_scarce() { NARROW_DOWN_RING } else { DOWN_RING });
         // Two bells (one with two ends), the process, and a segment until it is mapped.
-        let cost = Cost { descriptors: 5, mappings: 2, bytes: 2 * length as u64 };
+        let cost = Cost { descriptors: 5, mappings: 2, bytes: layouts.bytes() };
         let spent = self.budget.spend(user, cost)?;
         let system = |error: std::io::Error| {
             tracing::debug!("no lane: {error}");
             LaneOff::System
         };
-        let up = create_for_peer(c"busway-up", length).map_err(system)?;
-        let (down, down_descriptor) = OwnSegment::create(c"busway-down", length, 0).map_err(system)?;
-        down.write(busway_shm::layout::HEADER, self.header(limits).as_bytes());
+        let up = create_for_peer(c"busway-up", layouts.up.total()).map_err(system)?;
+        let (down, down_descriptor) = OwnSegment::create(c"busway-down", layouts.down.total(), 0).map_err(system)?;
+        down.write(busway_shm::layout::HEADER, self.header(layouts, limits).as_bytes());
         let (up_bell, down_bell) = (UpBell::new().map_err(system)?, DownBell::new().map_err(system)?);
         let descriptors = vec![
             up.try_clone().map_err(system)?,
@@ -140,18 +162,17 @@ impl LaneHost {
         });
         outbox.flush();
         let leavings = Leavings { pidfd, user, spent: Arc::new(spent) };
-        Ok(Offer { up, up_bell, down: Arc::new(down), down_bell, leavings, pid: identity.pid })
+        Ok(Offer { layouts, up, up_bell, down: Arc::new(down), down_bell, leavings, pid: identity.pid })
     }
 
-    fn header(&self, limits: &Limits) -> Header {
-        let layout = layout();
-        let ring = u32::try_from(layout.ring).unwrap_or(u32::MAX);
+    fn header(&self, layouts: Layouts, limits: &Limits) -> Header {
+        let ring = |layout: ControlLayout| u32::try_from(layout.ring).unwrap_or(u32::MAX);
         Header {
             magic: MAGIC.into(),
             version: VERSION.into(),
             features: 0.into(),
-            up_ring: ring.into(),
-            down_ring: ring.into(),
+            up_ring: ring(layouts.up).into(),
+            down_ring: ring(layouts.down).into(),
             leases: SLOTS.into(),
             submissions: SLOTS.into(),
             inline_max: INLINE_MAX.into(),
@@ -185,10 +206,6 @@ impl LaneHost {
     }
 }
 
-fn layout() -> ControlLayout {
-    ControlLayout { ring: RING, slots: SLOTS as usize }
-}
-
 impl Offer {
     /// What it costs. Whoever keeps it while the connection lasts counts descriptors that may never be read.
     pub(crate) fn spent(&self) -> Arc<Spent> {
@@ -208,28 +225,28 @@ impl Offer {
         if sender != Some(self.pid) {
             return Err(LaneOff::OtherProcess);
         }
-        let layout = layout();
+        let Layouts { up: up_layout, down: down_layout } = self.layouts;
         let failed = |error: std::io::Error| {
             tracing::debug!("no lane: {error}");
             LaneOff::ClientFailed
         };
         let spent = self.spent();
-        let up = Arc::new(PeerSegment::adopt(&self.up, layout.total()).map_err(failed)?);
+        let up = Arc::new(PeerSegment::adopt(&self.up, up_layout.total()).map_err(failed)?);
         let bell = Watch::new(self.up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
         let user = self.leavings.user;
         let arena_bytes = host.options.arena_bytes;
         let quota = (SLOTS, usize::try_from(arena_bytes).unwrap_or(usize::MAX));
-        let account = Account::new(Returns::new(Arc::clone(&self.down), layout), quota, user);
+        let account = Account::new(Returns::new(Arc::clone(&self.down), down_layout), quota, user);
         let lane = DownLane::new(
-            Producer::new(Arc::clone(&self.down), Arc::clone(&up), layout),
-            ReturnReader::new(Arc::clone(&up), layout),
+            Producer::new(Arc::clone(&self.down), Arc::clone(&up), down_layout),
+            ReturnReader::new(Arc::clone(&up), up_layout),
             SLOTS,
             self.down_bell,
             outbox,
             (queue, user, host.options.trust, receiver),
             spent,
         );
-        let consumer = Consumer::new(self.down, up, layout);
+        let consumer = Consumer::new(self.down, up, up_layout);
         let intake = Intake::new(consumer, (&lane, account), host, outbox, limits, arena_bytes);
         Ok(Accepted { lane, intake, bell, leavings: self.leavings })
     }

@@ -1,27 +1,31 @@
 //! What one client sends over its lane, as the broker reads it. Everything here is hostile input.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use busway_net::Pool;
 use busway_net::link::{Body as SocketBody, Outbox};
-use busway_net::wire::{Limits, Operation, QoS, has_nul};
+use busway_net::wire::{Limits, Operation, Payloads, QoS, has_nul};
 use busway_shm::layout::{PAGE, flag, operation};
 use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violation, create_for_peer};
 
-use super::Routed;
-use super::account::{Account, Segment};
+use super::account::{Account, Incoming, Segment};
 use super::budget::{Cost, Spent};
 use super::control_frame::{Questions, SegmentFrame};
 use super::down::DownLane;
 use super::fragments::{Fragments, Piece};
 use super::host::LaneHost;
+use super::{COPY_MAX, Routed};
+use crate::payload::Payload;
 
 /// Arenas that one client may have.
 const MAX_ARENAS: usize = 1024;
 /// Ring bytes that are read before their room is given back.
 const RELEASE_AT: u64 = 16 << 10;
+/// Bytes of payloads after which a run ends.
+const RUN_BYTES: usize = 32 << 10;
 
 /// The reading end of a client's lane.
 pub(crate) struct Intake {
@@ -41,8 +45,20 @@ pub(crate) struct Intake {
     /// Records that may be read before others have their turn.
     turn: usize,
     fragments: Fragments<Head>,
-    /// What the record at hand holds behind its descriptor.
+    /// What the record at hand holds behind its descriptor, or the payloads of a run ...
     body: Vec<u8>,
+    /// ... and where they are.
+    places: Vec<Range<usize>>,
+    /// The names of a record that may belong to a run.
+    names: Vec<u8>,
+    /// The payload of the frame at hand, if it is not in the body.
+    held: Option<Held>,
+}
+
+/// A payload that is lent to the router.
+enum Held {
+    Heap(Payload),
+    Place(Arc<Incoming>),
 }
 
 struct PendingArena {
@@ -72,6 +88,15 @@ pub(crate) struct LaneFrame<'a> {
     pub(crate) content: Routed<'a>,
 }
 
+impl Held {
+    fn routed(&self) -> Routed<'_> {
+        match self {
+            Self::Heap(payload) => Routed::Owned(payload),
+            Self::Place(incoming) => Routed::Lane(incoming),
+        }
+    }
+}
+
 impl Intake {
     pub(super) fn new(
         consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
@@ -96,6 +121,9 @@ impl Intake {
             turn: 0,
             fragments: Fragments::new(1, limits.max_payload),
             body: Vec::new(),
+            places: Vec::new(),
+            names: Vec::new(),
+            held: None,
         }
     }
 
@@ -106,6 +134,7 @@ impl Intake {
 
     /// Ends a turn of so many records, and says how many were read.
     pub(crate) fn end_turn(&mut self, records: usize) -> usize {
+        self.held = None;
         records - self.turn
     }
 
@@ -119,6 +148,9 @@ impl Intake {
     /// # Errors
     /// When the client breaks the rules.
     pub(crate) fn next_frame(&mut self, pool: &Pool) -> Result<Option<LaneFrame<'_>>, Violation> {
+        if self.held.is_some() {
+            self.held = None;
+        }
         loop {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
@@ -146,10 +178,45 @@ impl Intake {
                 // Keeps the memory, too.
                 self.body = names;
                 let (address, receiver) = self.body.split_at(first);
-                let content = Routed::Owned(pool.share(memory).into());
+                let content = self.held.insert(Held::Heap(pool.share(memory).into())).routed();
                 return Ok(Some(LaneFrame { op_id, operation, qos, address, receiver, content }));
             }
         }
+    }
+
+    /// Frames of this operation and address that come next, one behind the other, and that nobody waits for, at most
+    /// `most` of them and within the turn.
+    ///
+    /// # Errors
+    /// When the client breaks the rules.
+    pub(crate) fn next_run(
+        &mut self,
+        (operation, address): (Operation, &[u8]),
+        most: usize,
+    ) -> Result<Payloads<'_>, Violation> {
+        if self.held.is_some() {
+            self.held = None;
+        }
+        self.places.clear();
+        let most = most.min(self.turn);
+        let mut end = 0;
+        while self.places.len() < most && end < RUN_BYTES && !self.fragments.is_amid() {
+            if self.consumer.unreleased() >= RELEASE_AT {
+                self.release();
+            }
+            let names = &mut self.names;
+            let record = self.consumer.next_record_if(|consumer, record| {
+                let Descriptor { operation: code, flags: 0, code: 0, .. } = record.descriptor else { return false };
+                let is_short = record.inline_length() <= COPY_MAX;
+                code == operation as u8 && is_short && consumer.has_names(record, address, names)
+            })?;
+            let Some(record) = record else { break };
+            let start = end.next_multiple_of(size_of::<u64>());
+            end = self.consumer.copy_payload_to(&record, &mut self.body, start);
+            self.places.push(start..end);
+        }
+        self.turn -= self.places.len();
+        Ok(Payloads::new(&self.body, &self.places))
     }
 
     /// Copies a record that is a whole frame.
@@ -172,7 +239,7 @@ impl Intake {
             let segment = self.segments.get(&descriptor.segment.get()).ok_or(Violation::Range)?;
             let range = (descriptor.offset.get(), descriptor.payload.get());
             let slot = (descriptor.slot.get(), descriptor.generation.get());
-            Routed::Lane(self.account.receive(segment, range, slot)?)
+            self.held.insert(Held::Place(self.account.receive(segment, range, slot)?)).routed()
         };
         Ok(LaneFrame { op_id: descriptor.op_id.get(), operation, qos, address, receiver, content })
     }

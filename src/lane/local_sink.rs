@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use busway_net::link::{Level, Outbox, Refused, Touch, Watch};
-use busway_net::wire::{BrokerTag, ResultCode};
+use busway_net::wire::{BrokerTag, Payloads, ResultCode};
 use parking_lot::Mutex;
 
 use super::down::DownLane;
@@ -80,6 +80,15 @@ impl Sink for Arc<LocalSink> {
         match (self.socket.try_offer(token, frame), self.lane.get()) {
             (Err(Refused::Switched), Some(lane)) => Ok(lane.offer(token, frame)?),
             (offered, _) => Ok(offered?),
+        }
+    }
+
+    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, payloads: Payloads<'_>) -> (usize, Touch) {
+        let refused = (0, Touch::Again);
+        match self.lane() {
+            Some(lane) => lane.offer_run(token, frame, payloads).unwrap_or(refused),
+            // What it does not take is offered again, and goes the way that is then the right one.
+            None => self.socket.try_offer_run(token, frame, payloads).unwrap_or(refused),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use busway_net::link::{Level, OutboxLimits, Touch};
-use busway_net::wire::ResultCode;
+use busway_net::wire::{Payloads, ResultCode};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -76,7 +76,7 @@ impl<S: RemoteSink> PatientSink<S> {
         if state.queue.is_empty() && self.has_drained(overflow.window) {
             return self.within.offer(token, frame);
         }
-        let policy = state.rules.of(frame.topic.map(|topic| &**topic));
+        let policy = state.rules.of(frame.names.topic.as_deref());
         match state.queue.push(StoredFrame::new(frame, self.receiver), policy) {
             Pushed::Taken { dropped } => {
                 drop(state);
@@ -103,6 +103,15 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
             None => self.within.offer(token, frame),
             Some(overflow) => self.offer_patiently(overflow, token, frame),
         }
+    }
+
+    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, payloads: Payloads<'_>) -> (usize, Touch) {
+        // With policies each frame is asked about.
+        if self.has_policies() { (0, Touch::Again) } else { self.within.offer_run(token, frame, payloads) }
+    }
+
+    fn has_policies(&self) -> bool {
+        self.overflow.get().is_some()
     }
 
     fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
+use busway_net::wire::Payloads;
+use busway_shm::layout::Head;
 use busway_shm::{Descriptor, OwnSegment, Parts, PeerSegment, Producer, Violation};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -22,8 +24,7 @@ pub(super) type LaneProducer = Producer<Arc<OwnSegment>, Arc<PeerSegment>>;
 /// A frame to be sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Item<'a> {
-    /// Operation, flags, code and op id are the caller's.
-    pub(super) descriptor: Descriptor,
+    pub(super) head: Head,
     pub(super) parts: Parts<'a>,
 }
 
@@ -108,6 +109,36 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         }
     }
 
+    /// As [`offer`](Self::offer) for each of these payloads, as many as there is room for; says how many. `head` is what
+    /// a frame has beside its payload on a socket.
+    pub(super) fn offer_run(
+        &self,
+        token: u64,
+        item: &Item<'_>,
+        payloads: Payloads<'_>,
+        head: usize,
+    ) -> Result<(usize, Touch), Refused> {
+        let mut state = self.state.lock();
+        if state.closed || state.violation.is_some() {
+            return Err(Refused::Closed);
+        }
+        let mut count = 0;
+        let taken = payloads.iter().try_for_each(|payload| {
+            if state.has_space().map_err(Some)? {
+                state.take(item, Load::Borrowed(payload), head + payload.len()).map_err(Some)?;
+                count += 1;
+                Ok(())
+            } else {
+                Err(None)
+            }
+        });
+        if let Err(Some(violation)) = taken {
+            self.fail(&mut state, violation);
+        }
+        let touch = if count > 0 { state.touch(token) } else { Touch::Again };
+        Ok((count, touch))
+    }
+
     /// Takes an answer without waiting, limits or not; as [`Outbox::offer_answer`].
     pub(super) fn offer_answer(&self, token: u64, item: &Item<'_>, bytes: usize) -> Result<Touch, Refused> {
         let mut state = self.state.lock();
@@ -153,7 +184,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         if let Load::Large(Large::Held(held)) = &load {
             state.unsignaled_payload += P::length(held);
         }
-        item.descriptor.op_id = op_id().into();
+        item.head = item.head.with_op_id(op_id());
         let taken = state.take(item, load, 0);
         if self.settle(&mut state, taken).is_none() {
             return Poll::Ready(Err(Refused::Closed));
@@ -181,12 +212,12 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     }
 
     /// Takes what stands in order between the frames and is none, limits or not.
-    pub(super) fn note(&self, descriptor: Descriptor) {
+    pub(super) fn note(&self, head: Head) {
         let mut state = self.state.lock();
         if state.closed || state.violation.is_some() {
             return;
         }
-        let item = Item { descriptor, parts: Parts::default() };
+        let item = Item { head, parts: Parts::default() };
         let taken = state.take(&item, Load::Borrowed(&[]), 0);
         state.taken_frames -= 1;
         self.settle(&mut state, taken);

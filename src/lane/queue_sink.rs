@@ -1,6 +1,5 @@
 //! An in-process client's queue as a sink.
 
-#[cfg(feature = "shm")]
 use std::sync::Arc;
 
 use busway_net::link::{Level, Touch};
@@ -10,7 +9,6 @@ use tokio::sync::Notify;
 use super::{Declined, Outgoing, Routed, ShmTrust, Sink};
 use crate::client::queue::{ReceiveQueue, Unpushed};
 use crate::frame::Frame;
-use crate::frame_names::FrameNames;
 use crate::payload::Payload;
 use crate::policy::SlowPolicy;
 
@@ -52,19 +50,17 @@ impl Sink for QueueSink {
         } else {
             frame.content.with_prefix(frame.prefix).into()
         };
-        let frame = Frame {
-            kind: frame.kind,
-            realtime: frame.realtime,
-            names: FrameNames::Apart { sender: frame.sender.shared().clone(), topic: frame.topic.cloned() },
-            payload,
-            lost_before: 0,
-        };
+        let frame = Frame::new(frame.kind, frame.realtime, Arc::clone(frame.names), payload);
         match self.queue.push(frame) {
             Ok(()) => Ok(Touch::Again),
             // It is part of the program, and is not cut.
             Err(Unpushed::Lost(_)) => Err(Declined::Dropped),
             Err(Unpushed::Wait(bound)) => Err(Declined::Wait(bound)),
         }
+    }
+
+    fn has_policies(&self) -> bool {
+        self.queue.rules().is_set()
     }
 
     fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Declined> {

@@ -142,12 +142,12 @@ impl<P: Placing> State<P> {
         let is_first = self.backlog.is_empty() && self.urgent.is_empty();
         match load {
             Load::Borrowed(payload) => {
-                if is_first && self.producer.push(&item.descriptor, item.parts, payload)? {
+                if is_first && self.producer.push_frame(item.head, item.parts, payload)? {
                     return Ok(());
                 }
-                self.backlog.push(&item.descriptor, item.parts, payload);
+                self.backlog.push(&item.head.into(), item.parts, payload);
             }
-            Load::Large(large) => self.backlog.push_large(&item.descriptor, item.parts, large),
+            Load::Large(large) => self.backlog.push_large(&item.head.into(), item.parts, large),
         }
         // What waited before has asked to be woken.
         if is_first { self.pump() } else { Ok(()) }

@@ -5,39 +5,38 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use busway_net::link::{Level, Refused, Touch};
-use busway_net::wire::{FrameKind, ResultCode};
+use busway_net::wire::{FrameKind, Payloads, ResultCode};
 use tokio::sync::Notify;
 
 use super::LaneOff;
 #[cfg(feature = "shm")]
 use super::account::Incoming;
-use crate::names::ClientName;
+use crate::frame_names::FrameNames;
 use crate::payload::{Content, Payload};
 use crate::policy::SlowPolicy;
 
 /// A frame on its way from the router to a sink.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) kind: FrameKind,
     pub(crate) realtime: bool,
-    pub(crate) sender: &'a ClientName,
-    pub(crate) topic: Option<&'a Arc<str>>,
+    pub(crate) names: &'a Arc<FrameNames>,
     /// Bytes of ours before the payload.
     pub(crate) prefix: &'a [u8],
     /// Borrowed up to [`COPY_MAX`], shared above.
     pub(crate) content: Routed<'a>,
 }
 
-/// A payload on its way through the router.
-#[derive(Clone)]
+/// A payload on its way through the router; whoever has it keeps it meanwhile.
+#[derive(Clone, Copy)]
 pub(crate) enum Routed<'a> {
     /// In a read buffer.
     Borrowed(&'a [u8]),
     /// Memory of this process.
-    Owned(Payload),
+    Owned(&'a Payload),
     /// In the arena of its sender, who could change it: never looked at, only copied or handed on.
     #[cfg(feature = "shm")]
-    Lane(Arc<Incoming>),
+    Lane(&'a Arc<Incoming>),
 }
 
 impl Routed<'_> {
@@ -55,7 +54,7 @@ impl Routed<'_> {
     pub(crate) fn owned_bytes(&self) -> Payload {
         match self {
             Self::Borrowed(bytes) => (*bytes).into(),
-            Self::Owned(payload) => payload.clone(),
+            Self::Owned(payload) => (*payload).clone(),
             #[cfg(feature = "shm")]
             Self::Lane(incoming) => {
                 let mut bytes = Vec::with_capacity(incoming.len());
@@ -69,7 +68,7 @@ impl Routed<'_> {
     pub(crate) fn content(&self) -> Content<'_> {
         match self {
             Self::Borrowed(bytes) => Content::Borrowed(bytes),
-            Self::Owned(payload) => Content::Owned(payload.clone()),
+            Self::Owned(payload) => Content::Owned((*payload).clone()),
             #[cfg(feature = "shm")]
             Self::Lane(_) => Content::Owned(self.owned_bytes()),
         }
@@ -89,8 +88,8 @@ impl Routed<'_> {
     }
 }
 
-impl<'a> From<Content<'a>> for Routed<'a> {
-    fn from(content: Content<'a>) -> Self {
+impl<'a> From<&'a Content<'_>> for Routed<'a> {
+    fn from(content: &'a Content<'_>) -> Self {
         match content {
             Content::Borrowed(bytes) => Self::Borrowed(bytes),
             Content::Owned(payload) => Self::Owned(payload),
@@ -124,6 +123,18 @@ impl From<Refused> for Declined {
 pub(crate) trait Sink: Send + Sync {
     /// Takes a frame, without waiting. `token` names the batch; who gets [`Touch::First`] flushes when it is over.
     fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined>;
+
+    /// Takes frames that have nothing of their own but these payloads, as many as there is room for: as
+    /// [`offer`](Sink::offer) for each, in one go. Says how many: none, if there is no better way than one by one. The
+    /// others are to be offered then.
+    fn offer_run(&self, _token: u64, _frame: &Outgoing<'_>, _payloads: Payloads<'_>) -> (usize, Touch) {
+        (0, Touch::Again)
+    }
+
+    /// Whether it asks for each frame what is to be done when there is no room.
+    fn has_policies(&self) -> bool {
+        false
+    }
 
     /// Takes an acknowledgement, in order with the frames (ahead of those that a slow client's policies keep back).
     fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined>;
@@ -258,9 +269,9 @@ mod tests {
             if self.is_full {
                 return Err(Declined::Full);
             }
-            let topic = frame.topic.map(ToString::to_string);
+            let topic = frame.names.topic.as_deref().map(str::to_owned);
             let payload = frame.content.owned_bytes();
-            self.taken.lock().push((frame.kind, frame.sender.to_string(), topic, payload));
+            self.taken.lock().push((frame.kind, frame.names.sender.to_string(), topic, payload));
             Ok(self.touch(token))
         }
 
@@ -324,7 +335,7 @@ mod tests {
                 let mut source = Source::new(Arc::clone(&from));
                 for _ in 0..3 {
                     let publish = request(Operation::Publish, QoS::Processed, "a/b");
-                    router.route(&mut source, publish, Routed::Owned(large.clone()), &mut touched).unwrap();
+                    router.route(&mut source, publish, Routed::Owned(&large), &mut touched).unwrap();
                 }
                 let message = request(Operation::Message, QoS::No, "to");
                 router.route(&mut source, message, Routed::Borrowed(b"hi"), &mut touched).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use busway_net::link::{Batch, Level, Outbox, Refused, Touch};
-use busway_net::wire::{BROKER_PING, BrokerTag, ResultCode, encode_acknowledgement, encode_broker_head};
+use busway_net::wire::{BROKER_PING, BrokerTag, Payloads, ResultCode, encode_acknowledgement, encode_broker_head};
 
 #[cfg(feature = "shm")]
 use super::account::Pin;
@@ -21,6 +21,10 @@ pub(crate) struct SocketSink {
 impl Sink for SocketSink {
     fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
         self.try_offer(token, frame).map_err(Declined::from)
+    }
+
+    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, payloads: Payloads<'_>) -> (usize, Touch) {
+        self.try_offer_run(token, frame, payloads).unwrap_or((0, Touch::Again))
     }
 
     fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {
@@ -57,6 +61,23 @@ impl SocketSink {
         self.outbox.offer(token, |batch| write_frame(batch, frame, self.receiver))
     }
 
+    /// As [`Sink::offer_run`].
+    pub(super) fn try_offer_run(
+        &self,
+        token: u64,
+        frame: &Outgoing<'_>,
+        payloads: Payloads<'_>,
+    ) -> Result<(usize, Touch), Refused> {
+        let names = names_of(frame);
+        let frames = payloads.iter().map(|payload| {
+            move |batch: &mut Batch| {
+                encode_broker_head(batch.inline(), (frame.kind, frame.realtime), names, payload.len());
+                batch.inline().extend_from_slice(payload);
+            }
+        });
+        self.outbox.offer_run(token, frames)
+    }
+
     /// As [`Sink::acknowledge`].
     pub(super) fn try_acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Refused> {
         // It answers the peer's own operation. The connection is held when more than half of the outbox waits, so that
@@ -75,9 +96,13 @@ impl RemoteSink for SocketSink {
     }
 }
 
+fn names_of<'a>(frame: &Outgoing<'a>) -> (&'a [u8], Option<&'a [u8]>) {
+    (frame.names.sender.as_bytes(), frame.names.topic.as_ref().map(|topic| topic.as_bytes()))
+}
+
 #[cfg_attr(not(feature = "shm"), expect(unused_variables, reason = "only payloads in shared memory are held"))]
 fn write_frame(batch: &mut Batch, frame: &Outgoing<'_>, receiver: u64) {
-    let names = (frame.sender.as_bytes(), frame.topic.map(|topic| topic.as_bytes()));
+    let names = names_of(frame);
     let length = frame.prefix.len() + frame.content.len();
     encode_broker_head(batch.inline(), (frame.kind, frame.realtime), names, length);
     batch.inline().extend_from_slice(frame.prefix);

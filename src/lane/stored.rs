@@ -7,7 +7,7 @@ use busway_net::wire::FrameKind;
 #[cfg(feature = "shm")]
 use super::account::Pin;
 use super::{Outgoing, Routed};
-use crate::names::ClientName;
+use crate::frame_names::FrameNames;
 use crate::payload::Payload;
 use crate::policy::Queued;
 
@@ -15,8 +15,7 @@ use crate::policy::Queued;
 pub(crate) struct StoredFrame {
     kind: FrameKind,
     realtime: bool,
-    sender: ClientName,
-    topic: Option<Arc<str>>,
+    names: Arc<FrameNames>,
     content: StoredContent,
 }
 
@@ -45,36 +44,23 @@ impl StoredFrame {
             },
             content => StoredContent::Heap(content.owned_bytes()),
         };
-        Self {
-            kind: frame.kind,
-            realtime: frame.realtime,
-            sender: frame.sender.clone(),
-            topic: frame.topic.cloned(),
-            content,
-        }
+        Self { kind: frame.kind, realtime: frame.realtime, names: Arc::clone(frame.names), content }
     }
 
     /// The frame again.
     pub(crate) fn outgoing(&self) -> Outgoing<'_> {
         let content = match &self.content {
-            StoredContent::Heap(payload) => Routed::Owned(payload.clone()),
+            StoredContent::Heap(payload) => Routed::Owned(payload),
             #[cfg(feature = "shm")]
-            StoredContent::Held(pin) => Routed::Lane(Arc::clone(pin.payload())),
+            StoredContent::Held(pin) => Routed::Lane(pin.payload()),
         };
-        Outgoing {
-            kind: self.kind,
-            realtime: self.realtime,
-            sender: &self.sender,
-            topic: self.topic.as_ref(),
-            prefix: &[],
-            content,
-        }
+        Outgoing { kind: self.kind, realtime: self.realtime, names: &self.names, prefix: &[], content }
     }
 }
 
 impl Queued for StoredFrame {
     fn topic(&self) -> Option<&Arc<str>> {
-        self.topic.as_ref()
+        self.names.topic.as_ref()
     }
 
     fn weight(&self) -> usize {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use busway_net::Pool;
 use busway_net::link::{Outbox, OutboxLimits, Refused};
 use busway_net::wire::{Limits, Operation, QoS};
-use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, PAGE, VERSION, operation};
+use busway_shm::layout::{ControlLayout, HEADER, Head, Header, MAGIC, PAGE, VERSION, operation};
 use busway_shm::{
     Arenas, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer, ReturnReader,
     Returns, Slots, UpBell, Violation,
@@ -127,7 +127,7 @@ impl UpLane {
             },
         };
         let mut item = Item {
-            descriptor: Descriptor { operation: operation as u8, code: qos as u8, ..Descriptor::default() },
+            head: Head::new(operation as u8, 0, qos as u8, 0),
             parts: Parts { name: address.as_bytes(), second: receiver.unwrap_or_default().as_bytes() },
         };
         self.queue.poll_offer(context, &mut item, load, (qos != QoS::No, op_id))
@@ -146,10 +146,7 @@ impl UpLane {
         }
         let load =
             if list.len() <= COPY_MAX { Load::Borrowed(list) } else { bytes::Bytes::copy_from_slice(list).into() };
-        let mut item = Item {
-            descriptor: Descriptor { operation: operation as u8, code: qos as u8, ..Descriptor::default() },
-            parts: Parts::default(),
-        };
+        let mut item = Item { head: Head::new(operation as u8, 0, qos as u8, 0), parts: Parts::default() };
         self.queue.poll_offer(context, &mut item, load, (qos != QoS::No, op_id))
     }
 

@@ -64,9 +64,9 @@ impl<H: Handlers> Server<H> {
                 received = self.shared.client.queue().recv_placed() => received,
             };
             let Some((mut frame, position)) = received else { break };
-            lost += std::mem::take(&mut frame.lost_before);
+            lost += frame.take_lost_before();
             if let Some(mut frame) = self.dispatch(frame, position) {
-                frame.lost_before = std::mem::take(&mut lost);
+                frame.lose_before(std::mem::take(&mut lost));
                 // What does not fit is counted there.
                 let _ = self.shared.frames.push(frame);
             }
@@ -174,7 +174,7 @@ impl<H: Handlers> Server<H> {
     async fn handle_request(&self, frame: Frame) {
         let Some(rpc) = self.rpc() else { return };
         let Ok(RpcMessage::Request { call_id, .. }) = rpc::parse(frame.payload()) else { return };
-        let caller = Arc::clone(frame.names.sender());
+        let caller = Arc::clone(&frame.names.sender);
         let qos = qos_of_reply(&frame);
         let outcome = match Request::new(frame, rpc) {
             Ok(request) => catch(self.handlers.call(request)).await.unwrap_or_else(|words| {

@@ -5,8 +5,10 @@
 mod basics;
 mod batches;
 mod beginnings;
+mod bursts;
 mod endings;
 mod pauses;
+mod scarcity;
 mod silent_broker;
 mod slow_policies;
 mod stalled;

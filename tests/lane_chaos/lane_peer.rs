@@ -58,10 +58,12 @@ impl LanePeer {
         page.read(HEADER, &mut bytes);
         let header = Header::read_from_bytes(&bytes).expect("a header");
         let layout = ControlLayout::new(header.up_ring.get() as usize, header.leases.get() as usize).expect("sizes");
-        let down = Arc::new(PeerSegment::map(&down, layout.total()).expect("the broker's segment can be mapped"));
+        let of_broker = ControlLayout::new(header.down_ring.get() as usize, header.submissions.get() as usize);
+        let of_broker = of_broker.expect("sizes");
+        let down = Arc::new(PeerSegment::map(&down, of_broker.total()).expect("the broker's segment can be mapped"));
         let up = Arc::new(OwnSegment::take_over(&up, layout.total()).expect("the client's segment can be mapped"));
-        let consumer = Consumer::new(Arc::clone(&up), Arc::clone(&down), layout);
-        let taken_back = ReturnReader::new(Arc::clone(&down), layout);
+        let consumer = Consumer::new(Arc::clone(&up), Arc::clone(&down), of_broker);
+        let taken_back = ReturnReader::new(Arc::clone(&down), of_broker);
         let (bell, down_bell) = (UpBell::received(up_bell), Some(down_bell));
         let (tail, returned, used_slots) = (0, 0, 0);
         Self { applicant, up, down, layout, bell, down_bell, consumer, tail, returned, taken_back, used_slots }

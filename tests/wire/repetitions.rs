@@ -1,6 +1,6 @@
 //! What a client repeats a broker may remember; what it remembers must not outlive the truth.
 
-use crate::support::{Delivery, Request, Setup, code, promises};
+use crate::support::{Delivery, Frame, Request, Setup, code, promises};
 
 promises! {
     everywhere {
@@ -12,6 +12,8 @@ promises! {
         the_same_words_mean_different_things_to_each_operation
         publications_for_one_and_for_all_may_alternate
         many_different_topics_are_each_told_apart
+        bursts_of_like_frames_keep_their_order_and_their_lengths
+        a_change_of_filters_amid_a_burst_holds_from_there_on
     }
 }
 
@@ -161,4 +163,98 @@ fn many_different_topics_are_each_told_apart(setup: &Setup) {
             subscriber.expect(&Delivery::publication(&format!("{parity}/{number}"), [round]).from("anna"));
         }
     }
+}
+
+/// Runs of frames that differ in nothing but their payloads, in one write: shorter and longer ones than a broker may
+/// take in one go, short and long payloads among each other, and other frames between the runs.
+fn bursts_of_like_frames_keep_their_order_and_their_lengths(setup: &Setup) {
+    const LENGTHS: [usize; 8] = [64, 0, 1, 700, 64, 4096, 4097, 9000];
+    let broker = setup.start();
+    let mut publisher = broker.peer("anna");
+    let mut bert = broker.subscriber("bert", &["light", "light/#"]);
+    let mut carl = broker.subscriber("carl", &["light"]);
+    let (mut for_bert, mut for_carl, mut confirmed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut burst = Vec::new();
+    let mut number = 0_usize;
+    for run in [1, 2, 3, 63, 64, 65, 130] {
+        for kind in 0..5 {
+            for _ in 0..run {
+                let payload: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(LENGTHS[number % 8]).collect();
+                let (request, delivery) = match kind {
+                    0 => (Request::publish("light", &payload), Delivery::publication("light", &payload)),
+                    1 => (Request::message("bert", &payload), Delivery::message(&payload)),
+                    2 => (Request::publish("light/1", &payload), Delivery::publication("light/1", &payload)),
+                    3 => (Request::broadcast("*", &payload), Delivery::broadcast(&payload)),
+                    _ => {
+                        (Request::publish("light", &payload).only_for("carl"), Delivery::publication("light", &payload))
+                    }
+                };
+                let delivery = delivery.from("anna");
+                if kind != 4 {
+                    for_bert.push(delivery.clone());
+                }
+                if kind % 3 == 0 || kind == 4 {
+                    for_carl.push(delivery);
+                }
+                burst.extend(request.bytes());
+                number += 1;
+            }
+            // One of the same kind that somebody waits for.
+            let op_id = u32::try_from(number).unwrap();
+            burst.extend(Request::publish("light", "confirmed").op_id(op_id).confirmed().bytes());
+            for expected in [&mut for_bert, &mut for_carl] {
+                expected.push(Delivery::publication("light", "confirmed").from("anna"));
+            }
+            confirmed.push(op_id);
+        }
+    }
+    let mut writer = publisher.second_handle();
+    let writing = std::thread::spawn(move || writer.write(burst));
+    for (peer, expected) in [(&mut bert, for_bert), (&mut carl, for_carl)] {
+        for delivery in &expected {
+            peer.expect(delivery);
+        }
+        peer.expect_nothing();
+    }
+    writing.join().unwrap();
+    let mut codes = Vec::new();
+    while codes.len() < confirmed.len() {
+        // It hears its own broadcasts, too.
+        if let Frame::Confirmation { op_id, code } = publisher.receive() {
+            assert_eq!(code, code::OK);
+            codes.push(op_id);
+        }
+    }
+    assert_eq!(codes, confirmed);
+}
+
+fn a_change_of_filters_amid_a_burst_holds_from_there_on(setup: &Setup) {
+    let broker = setup.start();
+    let mut anna = broker.peer("anna");
+    let mut bert = broker.subscriber("bert", &["light"]);
+    let changes = [
+        (Request::subscribe(&["light"]), true),
+        (Request::exclude(&["light"]), false),
+        (Request::unexclude(&["light"]), true),
+        (Request::unsubscribe(&["light"]), false),
+    ];
+    let (mut burst, mut heard) = (Vec::new(), Vec::new());
+    for round in 0..10 {
+        for (change, hears_itself) in &changes {
+            burst.extend(change.bytes());
+            for number in 0..20_u8 {
+                burst.extend(Request::publish("light", [round, number]).bytes());
+                heard.push((Delivery::publication("light", [round, number]).from("anna"), *hears_itself));
+            }
+        }
+    }
+    anna.write(burst);
+    for (delivery, anna_hears) in &heard {
+        bert.expect(delivery);
+        if *anna_hears {
+            anna.expect(delivery);
+        }
+    }
+    anna.expect_nothing();
+    bert.expect_nothing();
 }

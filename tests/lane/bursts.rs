@@ -1,0 +1,99 @@
+//! Frames that differ in nothing but their payloads go together, and nothing of that may be seen.
+
+use busway::{Client, Frame, FrameKind, QoS};
+
+use crate::support::{Bus, keep, next, pattern};
+
+/// By what a frame is told from others.
+type Told = (FrameKind, Option<String>, Vec<u8>);
+
+fn told(frame: &Frame) -> Told {
+    assert_eq!((frame.sender(), frame.lost_before()), ("publisher", 0));
+    (frame.kind(), frame.topic().map(str::to_owned), frame.payload().to_vec())
+}
+
+async fn expect_all(client: &Client, expected: Vec<Told>) {
+    for (place, expected) in expected.into_iter().enumerate() {
+        // Not `assert_eq`: nobody wants to read all bytes.
+        assert!(told(&next(client).await) == expected, "{} got another frame at {place}", client.name());
+    }
+    tokio::task::yield_now().await;
+    assert!(client.try_recv().is_none(), "{} got more", client.name());
+}
+
+/// Runs shorter and longer than what a broker takes in one go, with payloads that travel in the ring, in an arena and in
+/// pieces among each other, and with other frames between the runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_of_like_frames_keep_their_order_and_their_lengths_for_all() {
+    const LENGTHS: [usize; 9] = [64, 0, 1, 511, 64, 513, 64, 4097, 20_000];
+    const RUNS: [usize; 7] = [1, 2, 3, 63, 64, 65, 200];
+    keep(async {
+        let bus = Bus::start().await;
+        let publisher = bus.lane("publisher").await;
+        let receivers = [bus.lane("lane").await, bus.unix("unix").await, bus.internal("internal")];
+        for receiver in &receivers {
+            receiver.subscribe(["light", "light/+"]).await.unwrap();
+        }
+        let mut expected = vec![Vec::new(); receivers.len()];
+        let mut number = 0;
+        for (round, run) in RUNS.into_iter().enumerate() {
+            for kind in 0..4 {
+                for _ in 0..run {
+                    let payload = pattern(LENGTHS[number % LENGTHS.len()], number);
+                    number += 1;
+                    let publication = |topic: &str| (FrameKind::Publication, Some(topic.to_owned()), payload.clone());
+                    let (operation, told) = match kind {
+                        0 => (publisher.publish("light", &payload), publication("light")),
+                        1 => (publisher.publish("light/1", &payload), publication("light/1")),
+                        2 => (publisher.broadcast("*", &payload), (FrameKind::Broadcast, None, payload.clone())),
+                        _ => {
+                            let receiver = receivers[round % receivers.len()].name();
+                            (publisher.send(receiver, &payload), (FrameKind::Message, None, payload.clone()))
+                        }
+                    };
+                    operation.await.unwrap();
+                    for (place, expected) in expected.iter_mut().enumerate() {
+                        if kind < 3 || place == round % receivers.len() {
+                            expected.push(told.clone());
+                        }
+                    }
+                }
+                publisher.publish("light", "confirmed").qos(QoS::Processed).await.unwrap();
+                for expected in &mut expected {
+                    expected.push((FrameKind::Publication, Some("light".to_owned()), b"confirmed".to_vec()));
+                }
+            }
+        }
+        for (receiver, expected) in receivers.iter().zip(expected) {
+            expect_all(receiver, expected).await;
+        }
+    })
+    .await;
+}
+
+/// What a client does to its own filters holds from there on, however many frames go together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_filters_amid_a_run_holds_from_there_on() {
+    keep(async {
+        let bus = Bus::start().await;
+        let publisher = bus.lane("publisher").await;
+        let mut expected = Vec::new();
+        for round in 0..20_u8 {
+            let is_subscribed = round % 2 == 0;
+            let change = match is_subscribed {
+                true => publisher.subscribe("light"),
+                false => publisher.unsubscribe("light"),
+            };
+            change.qos(QoS::No).await.unwrap();
+            for number in 0..100 {
+                publisher.publish("light", [round, number].as_slice()).await.unwrap();
+                if is_subscribed {
+                    expected.push((FrameKind::Publication, Some("light".to_owned()), vec![round, number]));
+                }
+            }
+        }
+        publisher.publish("nobody", "").qos(QoS::Processed).await.unwrap();
+        expect_all(&publisher, expected).await;
+    })
+    .await;
+}

@@ -199,6 +199,7 @@ impl Intake {
         }
         self.places.clear();
         let most = most.min(self.turn);
+        let longest = COPY_MAX.min(self.limits.max_payload);
         let mut end = 0;
         while self.places.len() < most && end < RUN_BYTES && !self.fragments.is_amid() {
             if self.consumer.unreleased() >= RELEASE_AT {
@@ -207,10 +208,15 @@ impl Intake {
             let names = &mut self.names;
             let record = self.consumer.next_record_if(|consumer, record| {
                 let Descriptor { operation: code, flags: 0, code: 0, .. } = record.descriptor else { return false };
-                let is_short = record.inline_length() <= COPY_MAX;
+                let is_short = record.inline_length() <= longest;
                 code == operation as u8 && is_short && consumer.has_names(record, address, names)
-            })?;
-            let Some(record) = record else { break };
+            });
+            let record = match record {
+                Ok(Some(record)) => record,
+                // What came before it was sent before it; it is still the next, and wrong then, too.
+                Err(violation) if self.places.is_empty() => return Err(violation),
+                Ok(None) | Err(_) => break,
+            };
             let start = end.next_multiple_of(size_of::<u64>());
             end = self.consumer.copy_payload_to(&record, &mut self.body, start);
             self.places.push(start..end);

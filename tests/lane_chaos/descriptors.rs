@@ -6,6 +6,7 @@ use busway_shm::layout::{flag, operation};
 use crate::cursors::BROKEN;
 use crate::lane_peer::{Arena, LanePeer, message, publication};
 use crate::place::{Holdings, broker, expect_logged, expect_return_to, wait_until_gone};
+use crate::support::Delivery;
 use crate::witness::Witness;
 
 /// A message in place: submission `slot` in a generation.
@@ -154,6 +155,53 @@ fn a_lie_in_any_field_ends_the_connection_of_the_liar_alone() {
     }
     expect_return_to(&broker, before);
     witness.finish();
+}
+
+type Spoil = fn(&mut Descriptor);
+
+/// What may be wrong with a record that would otherwise go together with those before it.
+const LIES_IN_A_RUN: &[(&str, Spoil)] = &[
+    ("run.length.zero", |record| record.length = 0.into()),
+    ("run.length.too.short", |record| record.length = 64.into()),
+    ("run.length.beyond.the.tail", |record| record.length = (32 << 10).into()),
+    ("run.sequence", |record| record.sequence = 7_777.into()),
+    ("run.reserved", |record| record.reserved = 1),
+    ("run.reserved.end", |record| record.reserved_end[0] = 1),
+    ("run.flag.unknown", |record| record.flags = 0x40),
+    ("run.flag.realtime", |record| record.flags = flag::REALTIME),
+    ("run.qos.unknown", |record| record.code = 4),
+    ("run.operation.unknown", |record| record.operation = 0x55),
+    ("run.name.too.long", |record| record.name = u16::MAX.into()),
+    ("run.second.too.long", |record| record.second = u16::MAX.into()),
+    ("run.second.of.a.publication", |record| record.second = 1.into()),
+    ("run.payload.too.long", |record| record.payload = u32::MAX.into()),
+    ("run.payload.a.little.too.long", |record| record.payload = 300.into()),
+    ("run.payload.over.the.limit", |_| {}),
+];
+
+#[test]
+fn a_lie_behind_records_that_go_together_ends_the_liar_and_they_arrive() {
+    const HONEST: u8 = 70;
+    let broker = broker(&["--max-payload", "100"]);
+    let before = Holdings::of(broker.id());
+    for (name, spoil) in LIES_IN_A_RUN {
+        let mut hearer = broker.subscriber("hearer", &["run"]);
+        let mut peer = LanePeer::connect(&broker, name);
+        for number in 0..HONEST {
+            peer.write(publication(), [b"run", b"", &[number; 64]], |_| {});
+        }
+        let length = if name.ends_with("over.the.limit") { 101 } else { 64 };
+        peer.push(publication(), [b"run", b"", &vec![0; length]], spoil);
+        peer.applicant.expect_closed();
+        expect_logged(&broker, name, BROKEN);
+        for number in 0..HONEST {
+            hearer.expect(&Delivery::publication("run", [number; 64]).from(name));
+        }
+        hearer.expect_nothing();
+        drop(hearer);
+        broker.wait_until_gone("hearer");
+    }
+    expect_return_to(&broker, before);
 }
 
 #[test]

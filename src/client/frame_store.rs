@@ -47,9 +47,16 @@ impl FrameStore {
         self.len() >= self.limits.0 || self.waiting_bytes() >= self.limits.1
     }
 
+    /// Whether there is room for a frame: one without bytes here, as those in shared memory, needs none for them.
+    #[inline]
+    pub(super) fn has_room(&self, frame: &Frame) -> bool {
+        self.len() < self.limits.0 && (self.waiting_bytes() < self.limits.1 || frame.payload.weight() == 0)
+    }
+
     /// Whether no frame of a batch would find a limit reached.
     pub(super) fn has_room_for(&self, batch: &FrameBatch) -> bool {
-        self.len() + batch.frames.len() <= self.limits.0 && self.waiting_bytes() + batch.weight < self.limits.1
+        let has_bytes = batch.weight == 0 || self.waiting_bytes() + batch.weight < self.limits.1;
+        self.len() + batch.frames.len() <= self.limits.0 && has_bytes
     }
 
     /// Takes all of a batch, limits or not.
@@ -178,6 +185,21 @@ mod tests {
         assert!(!store.is_full());
         store.append(frame(2, 0));
         assert!(store.is_full());
-        assert!(!store.has_room_for(&batch([])), "whatever comes finds it full");
+    }
+
+    #[test]
+    fn a_frame_without_bytes_has_room_as_long_as_there_is_any_for_frames() {
+        let empty = || {
+            let mut empty = frame(0, 0);
+            empty.payload = [].as_slice().into();
+            empty
+        };
+        let mut store = FrameStore::new(4, 10);
+        store.append(frame(0, 0));
+        assert!(store.is_full() && !store.has_room(&frame(1, 0)) && store.has_room(&empty()));
+        assert!(store.has_room_for(&batch([empty(), empty(), empty()])));
+        assert!(!store.has_room_for(&batch([empty(), frame(1, 0)])));
+        store.append_batch(&mut batch([empty(), empty(), empty()]));
+        assert!(!store.has_room(&empty()) && !store.has_room_for(&batch([empty()])));
     }
 }

@@ -348,7 +348,7 @@ impl Shared {
         state.arrived += gap;
         state.frames.add_gap(gap);
         let rules = self.rules.of(&frame);
-        if state.closed || (rules.is_none() && state.frames.is_full()) {
+        if state.closed || (rules.is_none() && !state.frames.has_room(&frame)) {
             return Err(state.refuse(frame));
         }
         state.arrived += 1;

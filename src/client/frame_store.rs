@@ -47,16 +47,15 @@ impl FrameStore {
         self.len() >= self.limits.0 || self.waiting_bytes() >= self.limits.1
     }
 
-    /// Whether there is room for a frame: one without bytes here, as those in shared memory, needs none for them.
+    /// Whether there is room for a frame: a payload in shared memory needs none.
     #[inline]
     pub(super) fn has_room(&self, frame: &Frame) -> bool {
-        self.len() < self.limits.0 && (self.waiting_bytes() < self.limits.1 || frame.payload.weight() == 0)
+        self.len() < self.limits.0 && (self.waiting_bytes() < self.limits.1 || frame.payload.is_in_place())
     }
 
     /// Whether no frame of a batch would find a limit reached.
     pub(super) fn has_room_for(&self, batch: &FrameBatch) -> bool {
-        let has_bytes = batch.weight == 0 || self.waiting_bytes() + batch.weight < self.limits.1;
-        self.len() + batch.frames.len() <= self.limits.0 && has_bytes
+        self.len() + batch.frames.len() <= self.limits.0 && self.waiting_bytes() + batch.weight < self.limits.1
     }
 
     /// Takes all of a batch, limits or not.
@@ -85,7 +84,7 @@ impl FrameStore {
 
     /// All that waits, where policies can be applied to it.
     pub(super) fn ruled(&mut self) -> &mut PolicyQueue<Frame> {
-        if self.ruled.is_none() {
+        self.ruled.get_or_insert_with(|| {
             let mut ruled = PolicyQueue::new(self.limits.0, self.limits.1);
             while let Some(mut frame) = self.plain.pop() {
                 ruled.add_gap(frame.take_lost_before());
@@ -93,9 +92,8 @@ impl FrameStore {
             }
             ruled.add_gap(std::mem::take(&mut self.last_gap));
             (self.plain, self.plain_bytes) = (BlockQueue::new(), 0);
-            self.ruled = Some(Box::new(ruled));
-        }
-        self.ruled.get_or_insert_with(|| Box::new(PolicyQueue::new(1, 1)))
+            Box::new(ruled)
+        })
     }
 
     /// Remembers frames that were dropped behind the last one.
@@ -187,19 +185,31 @@ mod tests {
         assert!(store.is_full());
     }
 
+    #[cfg(feature = "shm")]
     #[test]
-    fn a_frame_without_bytes_has_room_as_long_as_there_is_any_for_frames() {
-        let empty = || {
-            let mut empty = frame(0, 0);
-            empty.payload = [].as_slice().into();
-            empty
+    fn a_payload_in_shared_memory_has_room_as_long_as_there_is_any_for_frames() {
+        struct Place;
+
+        impl crate::payload::InPlace for Place {
+            fn as_slice(&self) -> &[u8] {
+                b"elsewhere"
+            }
+        }
+
+        let in_place = || {
+            let mut in_place = frame(0, 0);
+            in_place.payload = crate::payload::Payload::in_place(Arc::new(Place));
+            in_place
         };
+        let mut empty = frame(0, 0);
+        empty.payload = [].as_slice().into();
         let mut store = FrameStore::new(4, 10);
         store.append(frame(0, 0));
-        assert!(store.is_full() && !store.has_room(&frame(1, 0)) && store.has_room(&empty()));
-        assert!(store.has_room_for(&batch([empty(), empty(), empty()])));
-        assert!(!store.has_room_for(&batch([empty(), frame(1, 0)])));
-        store.append_batch(&mut batch([empty(), empty(), empty()]));
-        assert!(!store.has_room(&empty()) && !store.has_room_for(&batch([empty()])));
+        assert!(store.is_full() && !store.has_room(&frame(1, 0)) && !store.has_room(&empty));
+        for _ in 0..3 {
+            assert!(store.has_room(&in_place()) && !store.has_room_for(&batch([in_place()])), "but not unseen");
+            store.append(in_place());
+        }
+        assert!(!store.has_room(&in_place()));
     }
 }

@@ -120,6 +120,7 @@ impl Receiver {
                         ReceivedPayload::Borrowed(bytes) if bytes.len() <= SHORT => self.inbox.take_short(head, bytes),
                         ReceivedPayload::Borrowed(bytes) => self.inbox.take(head, self.pool.share_copy(bytes).into()),
                         ReceivedPayload::Owned(memory) => self.inbox.take(head, self.pool.share(memory).into()),
+                        // Frames that are all there are not.
                         ReceivedPayload::Announced(_) => {}
                     }
                 }

@@ -70,9 +70,9 @@ impl<T: Queued> PolicyQueue<T> {
         self.entries.is_empty()
     }
 
-    /// Whether there is no room for a frame of this weight: one without bytes needs none for them.
-    fn is_full_for(&self, weight: usize) -> bool {
-        self.entries.len() >= self.frames || (self.waiting_bytes >= self.bytes && weight > 0)
+    /// Whether a limit is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= self.frames || self.waiting_bytes >= self.bytes
     }
 
     /// Frames that wait.
@@ -99,7 +99,7 @@ impl<T: Queued> PolicyQueue<T> {
             return Pushed::Taken { dropped: 1 };
         }
         let mut dropped = 0;
-        while self.is_full_for(item.weight()) {
+        while self.is_full() {
             match policy {
                 SlowPolicy::Cut | SlowPolicy::Wait(_) => return Pushed::Full(item),
                 SlowPolicy::DropNewest => return self.refuse(),

@@ -16,6 +16,7 @@ mod patience;
 pub(crate) mod peer;
 pub(crate) mod registry;
 pub(crate) mod router;
+mod run;
 pub(crate) mod slow_receivers;
 pub(crate) mod touched;
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use busway_net::Pool;
 use busway_net::link::Touch;
-use busway_net::wire::{FrameKind, Limits, Operation, Payloads, QoS, ResultCode, Violation};
+use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode, Violation};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
@@ -30,7 +30,7 @@ pub(crate) struct Router {
     /// Set for good when the broker ends; changed under the registry's lock.
     has_ended: AtomicBool,
     /// Changes with every registration, subscription and exclusion, and with the access rules.
-    epoch: AtomicU64,
+    pub(super) epoch: AtomicU64,
     pub(crate) limits: Limits,
     pub(crate) registry_limits: RegistryLimits,
     pub(crate) pool: Pool,
@@ -61,7 +61,7 @@ pub(crate) struct Retired {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) peer: Arc<Peer>,
-    cache: RouteCache,
+    pub(super) cache: RouteCache,
 }
 
 impl Source {
@@ -276,51 +276,6 @@ impl Router {
         }
     }
 
-    /// Operation and address of the frames that are likely to come next, if these can be routed together.
-    #[inline]
-    pub(crate) fn repeated<'a>(&self, source: &'a Source) -> Option<(Operation, &'a Arc<[u8]>)> {
-        let (operation, address, route) = source.cache.repeated(self.epoch.load(Ordering::Acquire))?;
-        match route {
-            Route::Receivers { peers, way: Way::Open, .. } if !peers.iter().any(|peer| peer.sink.has_policies()) => {
-                Some((operation, address))
-            }
-            _ => None,
-        }
-    }
-
-    /// Routes frames for which nobody waits and that differ in nothing but their payloads, all of them at most
-    /// [`COPY_MAX`] bytes.
-    ///
-    /// # Errors
-    /// As of [`route`](Router::route).
-    pub(crate) fn route_run(
-        &self,
-        source: &mut Source,
-        (operation, address): (Operation, &[u8]),
-        payloads: Payloads<'_>,
-        touched: &mut Touched,
-    ) -> Result<(), Violation> {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        if let Some((_, _, Route::Receivers { names, peers, .. })) = source.cache.repeated(epoch) {
-            let content = Routed::Borrowed(&[]);
-            let frame = Outgoing { kind: kind_of(operation), realtime: false, names, prefix: &[], content };
-            for peer in peers {
-                let (taken, touch) = peer.sink.offer_run(touched.token(), &frame, payloads);
-                if touch == Touch::First {
-                    touched.add(peer);
-                }
-                for payload in payloads.skip(taken).iter() {
-                    // What becomes of it nobody waits for.
-                    let _ = self.offer(peer, &Outgoing { content: Routed::Borrowed(payload), ..frame }, touched);
-                }
-            }
-            return Ok(());
-        }
-        // The registry has changed since somebody looked.
-        let request = Request { op_id: 0, operation, qos: QoS::No, address, receiver: &[] };
-        payloads.iter().try_for_each(|payload| self.route(source, request, Routed::Borrowed(payload), touched))
-    }
-
     /// A large body is shared by all who get it; nobody copies it twice.
     #[inline]
     pub(super) fn share_if_large<'a>(&self, content: Routed<'a>, shared: &'a mut Option<Payload>) -> Routed<'a> {
@@ -471,7 +426,7 @@ impl Router {
     }
 }
 
-fn kind_of(operation: Operation) -> FrameKind {
+pub(super) fn kind_of(operation: Operation) -> FrameKind {
     match operation {
         Operation::Message => FrameKind::Message,
         Operation::Broadcast => FrameKind::Broadcast,

@@ -1,0 +1,60 @@
+//! Frames that differ in nothing but their payloads, routed together.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use busway_net::link::Touch;
+use busway_net::wire::{Operation, Payloads, QoS, Violation};
+
+use super::access::Way;
+use super::cache::Route;
+use super::router::{Request, Router, Source, kind_of};
+use super::touched::Touched;
+use crate::lane::{Outgoing, Routed};
+
+impl Router {
+    /// Operation and address of the frames that are likely to come next, if these can be routed together.
+    #[inline]
+    pub(crate) fn repeated<'a>(&self, source: &'a Source) -> Option<(Operation, &'a Arc<[u8]>)> {
+        let (operation, address, route) = source.cache.repeated(self.epoch.load(Ordering::Acquire))?;
+        match route {
+            Route::Receivers { peers, way: Way::Open, .. } if !peers.iter().any(|peer| peer.sink.has_policies()) => {
+                Some((operation, address))
+            }
+            _ => None,
+        }
+    }
+
+    /// Routes frames for which nobody waits and that differ in nothing but their payloads, all of them at most
+    /// [`COPY_MAX`](crate::lane::COPY_MAX) bytes.
+    ///
+    /// # Errors
+    /// As of [`route`](Router::route).
+    pub(crate) fn route_run(
+        &self,
+        source: &mut Source,
+        (operation, address): (Operation, &[u8]),
+        payloads: Payloads<'_>,
+        touched: &mut Touched,
+    ) -> Result<(), Violation> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        if let Some((_, _, Route::Receivers { names, peers, .. })) = source.cache.repeated(epoch) {
+            let content = Routed::Borrowed(&[]);
+            let frame = Outgoing { kind: kind_of(operation), realtime: false, names, prefix: &[], content };
+            for peer in peers {
+                let (taken, touch) = peer.sink.offer_run(touched.token(), &frame, payloads);
+                if touch == Touch::First {
+                    touched.add(peer);
+                }
+                for payload in payloads.skip(taken).iter() {
+                    // What becomes of it nobody waits for.
+                    let _ = self.offer(peer, &Outgoing { content: Routed::Borrowed(payload), ..frame }, touched);
+                }
+            }
+            return Ok(());
+        }
+        // The registry has changed since somebody looked.
+        let request = Request { op_id: 0, operation, qos: QoS::No, address, receiver: &[] };
+        payloads.iter().try_for_each(|payload| self.route(source, request, Routed::Borrowed(payload), touched))
+    }
+}

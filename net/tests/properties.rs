@@ -3,18 +3,20 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::ops::ControlFlow;
+
 use busway_net::Pool;
 use busway_net::wire::rpc::{self, RpcMessage, encode_request_head, error_reply_head, reply_head};
 use busway_net::wire::{
-    BrokerFrame, BrokerFrames, BrokerHandshake, BrokerStep, ClientFrame, ClientFrames, FrameKind, HELLO, Limits,
-    NameFault, Operation, PathFault, QoS, ResultCode, encode_name, encode_topics_head,
+    Assembler, BrokerFrame, BrokerFrames, BrokerHandshake, BrokerStep, ClientFrame, ClientFrames, FrameKind, HELLO,
+    Limits, NameFault, Operation, PathFault, QoS, ResultCode, Violation, encode_name, encode_topics_head,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use support::checks;
-use support::decode::{Decoded, Frame, decode};
+use support::decode::{Decoded, Frame, decode, feed};
 use support::encode;
 
 fn config(cases: u32) -> ProptestConfig {
@@ -144,6 +146,91 @@ proptest! {
         checks::client_frames(&input);
         checks::broker_frames(&input);
         checks::handshake(&input);
+    }
+}
+
+/// Frames of which many are the same but for their payloads.
+fn like_frame() -> impl Strategy<Value = Frame<ClientFrame>> {
+    let operation = select(vec![Operation::Publish, Operation::Publish, Operation::Message, Operation::PublishFor]);
+    let qos = prop_oneof![8 => Just(QoS::No), 1 => Just(QoS::Processed)];
+    (operation, qos, any::<u32>(), select(vec!["a", "a", "a", "ab", ""]), payload()).prop_map(
+        |(operation, qos, op_id, first, payload)| {
+            let second: &[u8] = if operation == Operation::PublishFor { b"receiver" } else { b"" };
+            Frame::new(ClientFrame::Operation { op_id, operation, qos }, first.as_bytes(), second, &payload)
+        },
+    )
+}
+
+/// What is left of a frame whose number nobody asks for.
+type Told = (Operation, Vec<u8>, Vec<u8>);
+
+fn told(frame: &Frame<ClientFrame>) -> Told {
+    let ClientFrame::Operation { operation, .. } = frame.meta else { panic!("only operations are sent here") };
+    (operation, frame.first.clone(), frame.payload.clone())
+}
+
+/// As `decode`, taking every frame together with those before it that are like the last one.
+fn decode_runs(chunks: &[&[u8]], most: usize) -> (Vec<Told>, Result<bool, Violation>) {
+    let (mut assembler, mut pool) = (Assembler::new(ClientFrames::default()), Pool::default());
+    let (mut all, mut places, mut outcome) = (Vec::<Told>::new(), Vec::new(), Ok(()));
+    for chunk in chunks {
+        let _ = feed(&mut assembler, chunk, &mut pool, |assembler, pool, _| {
+            loop {
+                if let Some((operation, first, _)) = all.last().cloned() {
+                    let run = assembler.next_run((most, &mut places), |frame, name, length| {
+                        let its = (operation, QoS::No);
+                        matches!(frame, ClientFrame::Operation { operation, qos, .. } if (*operation, *qos) == its)
+                            && name == first
+                            && length <= 4096
+                    });
+                    assert!(run.len() <= most && run.iter().map(<[u8]>::len).sum::<usize>() == run.bytes());
+                    assert_eq!(run.skip(1).len(), run.len().saturating_sub(1));
+                    let count = run.len();
+                    all.extend(run.iter().map(|payload| (operation, first.clone(), payload.to_vec())));
+                    if count > 0 {
+                        continue;
+                    }
+                }
+                match assembler.next(pool) {
+                    Ok(Some(event)) => {
+                        let payload = event.payload.as_slice();
+                        all.push(told(&Frame::new(event.meta, event.first, event.second, payload)));
+                    }
+                    Ok(None) => return ControlFlow::Continue(()),
+                    Err(violation) => {
+                        outcome = Err(violation);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+        });
+        if outcome.is_err() {
+            break;
+        }
+    }
+    (all, outcome.map(|()| assembler.is_amid()))
+}
+
+proptest! {
+    #![proptest_config(config(1024))]
+
+    #[test]
+    fn frames_that_are_taken_together_are_those_that_come_one_by_one(
+        frames in vec(like_frame(), 0..60),
+        pieces in pieces(),
+        most in 1_usize..70,
+        ends_in_garbage: bool,
+    ) {
+        let mut stream: Vec<u8> = frames.iter().filter_map(encode::client_frame).flatten().collect();
+        if ends_in_garbage {
+            stream.extend_from_slice(&[0, 0, 0, 0, 0x3F, 1, 0, 0, 0, 0]);
+        }
+        let one_by_one = decode(ClientFrames::default(), split(&stream, &pieces), &mut Pool::default());
+        let (together, end) = decode_runs(&split(&stream, &pieces), most);
+        prop_assert!(together == one_by_one.frames.iter().map(told).collect::<Vec<_>>());
+        prop_assert_eq!(&end, &one_by_one.end);
+        prop_assert_eq!(end.is_err(), ends_in_garbage);
+        prop_assert!(together == frames.iter().map(told).collect::<Vec<_>>());
     }
 }
 

@@ -2,7 +2,8 @@
 
 use busway::{Client, Frame, FrameKind, QoS};
 
-use crate::support::{Bus, keep, next, pattern};
+use crate::stalled::{self, WAYS, stall};
+use crate::support::{Bus, keep, next, pattern, until};
 
 /// By what a frame is told from others.
 type Told = (FrameKind, Option<String>, Vec<u8>);
@@ -94,6 +95,32 @@ async fn a_change_of_filters_amid_a_run_holds_from_there_on() {
         }
         publisher.publish("nobody", "").qos(QoS::Processed).await.unwrap();
         expect_all(&publisher, expected).await;
+    })
+    .await;
+}
+
+/// Nobody waits for any of these frames, and no other frame comes that would find the queue full on its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_does_not_read_is_cut_amid_a_run_and_what_it_loses_is_counted() {
+    /// More than the buffers of a socket, a ring and the queue hold.
+    const SMALL_FRAMES: usize = 100_000;
+    keep(async {
+        for way in WAYS {
+            let bus = stalled::bus().await;
+            let stalled = stall(&bus, way, async |client| {
+                client.subscribe("a/#").await.expect("it subscribes");
+            })
+            .await;
+            let publisher = bus.lane("publisher").await;
+            for _ in 0..SMALL_FRAMES {
+                publisher.publish("a/b", &[7; 64]).await.unwrap();
+            }
+            publisher.flush().await.unwrap();
+            until(|| bus.broker().stats().cut_clients == 1).await;
+            // What waited for it, and the one for which there was no room.
+            assert!(bus.broker().stats().lost_frames > stalled::QUEUE as u64, "{way:?}");
+            drop(stalled);
+        }
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 
 use crate::ruled::{Ruled, text_of};
-use crate::support::{TemporaryDirectory, WATCHDOG};
+use crate::support::{TemporaryDirectory, WATCHDOG, next_datagram};
 
 #[test]
 fn systemd_is_told_of_each_reload_from_its_beginning_to_its_end() {
@@ -11,11 +11,7 @@ fn systemd_is_told_of_each_reload_from_its_beginning_to_its_end() {
     let path = directory.join("notify");
     let notified = UnixDatagram::bind(&path).expect("a socket can be made");
     notified.set_read_timeout(Some(WATCHDOG)).expect("a hang has an end");
-    let next = || {
-        let mut buffer = [0; 1024];
-        let length = notified.recv(&mut buffer).expect("watchdog: systemd is told nothing");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
+    let next = || next_datagram(&notified);
     let variable = format!("NOTIFY_SOCKET={}", text_of(&path));
     let ruled = Ruled::start_by(&["env", &variable], "[access.a]\n", &[]);
     assert_eq!(next().trim(), "READY=1");

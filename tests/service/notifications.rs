@@ -6,7 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::program::{Place, Running};
-use crate::support::WATCHDOG;
+use crate::support::{WATCHDOG, next_datagram};
 
 /// A service manager that listens.
 struct Manager {
@@ -30,9 +30,7 @@ impl Manager {
 
     /// The next message.
     fn hear(&self) -> String {
-        let mut buffer = [0; 1000];
-        let length = self.socket.recv(&mut buffer).expect("the service says something");
-        String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()
+        next_datagram(&self.socket).trim_end().to_owned()
     }
 }
 

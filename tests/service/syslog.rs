@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use crate::program::{Place, Running, Stranger, clean, read_pid};
-use crate::support::{Flavor, WATCHDOG, eventually};
+use crate::support::{Flavor, WATCHDOG, eventually, next_datagram};
 
 /// Gives the program a `/dev` of its own, in a mount namespace: `$1`, with some devices and whatever lies there.
 const OWN_DEV: &str = "
@@ -39,10 +39,8 @@ impl Syslog {
 
     /// The first message with these words.
     fn hear(&self, words: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
-            let length = self.socket.recv(&mut buffer).expect("a message comes");
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let message = next_datagram(&self.socket);
             if message.contains(words) {
                 return message;
             }

@@ -3,6 +3,7 @@
 //! Nothing here uses the library: a mistake made on both sides of a shared codec would prove itself right.
 
 mod broker_process;
+mod datagram;
 mod delivery;
 mod outcome;
 mod peer;
@@ -15,6 +16,8 @@ mod temporary_directory;
 mod watchdog;
 
 pub(crate) use broker_process::BrokerProcess;
+#[allow(unused_imports, reason = "for suites that listen in a service manager's or syslog's place")]
+pub(crate) use datagram::next_datagram;
 pub(crate) use delivery::{Delivery, Frame, Kind};
 pub(crate) use outcome::Outcome;
 pub(crate) use peer::{GREETING, WirePeer, registration};

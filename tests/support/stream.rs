@@ -48,9 +48,16 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
+        loop {
+            let read = match self {
+                Self::Unix(stream) => stream.read(buffer),
+                Self::Tcp(stream) => stream.read(buffer),
+            };
+            match read {
+                // As with [`next_datagram`](super::next_datagram).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use crate::{bells, forks, lane, segments};
@@ -50,7 +51,13 @@ impl Line {
         let (mut word, mut space) = ([0], nix::cmsg_space!([std::os::fd::RawFd; 1]));
         let mut slices = [IoSliceMut::new(&mut word)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), flags).expect("a message");
+        let message = loop {
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), flags) {
+                // A machine that was frozen and goes on ends the waiting for sockets with a timeout, see signal(7).
+                Err(Errno::EINTR) => {}
+                received => break received.expect("a message"),
+            }
+        };
         let descriptors = message.cmsgs().expect("whole control data").flat_map(|control| match control {
             ControlMessageOwned::ScmRights(descriptors) => descriptors,
             _ => Vec::new(),
@@ -95,6 +102,14 @@ impl Peer {
         let status = self.child.wait().expect("a child ends");
         assert_eq!(status.signal(), Some(9), "it was there to be killed");
         status
+    }
+}
+
+/// A test that fails leaves no process behind.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -29,7 +29,8 @@ const LEGAL_FLAGS: u32 = {
         let is_in_place = flags & flag::IN_PLACE != 0;
         let is_fragment = flags & flag::FRAGMENT != 0;
         let has_more = flags & flag::MORE != 0;
-        if !(is_in_place && is_fragment) && (is_fragment || !has_more) {
+        let is_short = flags & flag::SHORT != 0;
+        if !(is_in_place && is_fragment) && (is_fragment || !has_more) && !(is_short && (is_in_place || is_fragment)) {
             legal |= 1 << flags;
         }
         flags += 1;
@@ -40,8 +41,9 @@ const LEGAL_FLAGS: u32 = {
 /// A record as it was copied and checked: descriptor, and where its parts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The copied descriptor.
+    /// The copied descriptor, also where the record holds half of it: then without [`flag::SHORT`].
     pub descriptor: Descriptor,
+    /// Where in the segment the parts begin.
     start: usize,
 }
 
@@ -145,17 +147,17 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         if !self.poll()? {
             return Ok(None);
         }
-        let mut descriptor = self.look_at_descriptor()?;
+        let (mut descriptor, mut size) = self.look_at_descriptor()?;
         if descriptor.operation == operation::PAD {
             self.skip(&descriptor)?;
-            descriptor = self.look_behind_pad()?;
+            (descriptor, size) = self.look_behind_pad()?;
         }
         let length = u64::from(descriptor.length.get());
-        let record = Record { descriptor, start: self.capacity.offset(self.head) + Descriptor::SIZE };
+        let record = Record { descriptor, start: self.capacity.offset(self.head) + size };
         // On their own first, so that the sum cannot overflow on any machine.
         let is_whole = length <= self.max_record as u64
             && record.inline_length() as u64 <= length
-            && (Descriptor::SIZE + record.payload_place().end) as u64 <= length;
+            && (size + record.payload_place().end) as u64 <= length;
         if !is_whole {
             return Err(Violation::Length);
         }
@@ -179,16 +181,26 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
 
     /// Not inlined, so that the other call is.
     #[inline(never)]
-    fn look_behind_pad(&self) -> Result<Descriptor, Violation> {
-        let descriptor = self.look_at_descriptor()?;
-        if descriptor.operation == operation::PAD { Err(Violation::Descriptor) } else { Ok(descriptor) }
+    fn look_behind_pad(&self) -> Result<(Descriptor, usize), Violation> {
+        let (descriptor, size) = self.look_at_descriptor()?;
+        if descriptor.operation == operation::PAD { Err(Violation::Descriptor) } else { Ok((descriptor, size)) }
     }
 
-    /// Copies the descriptor at the head, and checks what holds for records and PADs alike.
+    /// Copies the descriptor at the head, and checks what holds for records and PADs alike. Says how many bytes the
+    /// record has of it.
     #[inline(always)]
-    fn look_at_descriptor(&self) -> Result<Descriptor, Violation> {
+    fn look_at_descriptor(&self) -> Result<(Descriptor, usize), Violation> {
         let line = self.peer.read_line(self.capacity.offset(self.head)).map(u64::to_le_bytes);
-        let descriptor: Descriptor = zerocopy::transmute!(line);
+        let mut descriptor: Descriptor = zerocopy::transmute!(line);
+        let flags = descriptor.flags;
+        let mut size = Descriptor::SIZE;
+        if flags & flag::SHORT != 0 {
+            // What lies there belongs to the parts.
+            (descriptor.offset, descriptor.slot, descriptor.generation) = Default::default();
+            descriptor.reserved_end = [0; 16];
+            descriptor.flags &= !flag::SHORT;
+            size = Descriptor::SHORT_SIZE;
+        }
         let length = u64::from(descriptor.length.get());
         let fits = length >= GRANULE as u64
             && length.is_multiple_of(GRANULE as u64)
@@ -197,13 +209,12 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         if !fits {
             return Err(Violation::Length);
         }
-        let flags = descriptor.flags;
         let is_legal = descriptor.sequence.get() == sequence(self.head)
             && flags & !flag::ALL == 0
             && LEGAL_FLAGS >> flags & 1 != 0
             && descriptor.reserved == 0
             && descriptor.reserved_end == [0; 16];
-        if is_legal { Ok(descriptor) } else { Err(Violation::Descriptor) }
+        if is_legal { Ok((descriptor, size)) } else { Err(Violation::Descriptor) }
     }
 
     /// Copies the names of a record behind each other into `names`, and says where the second begins.

@@ -26,6 +26,9 @@
 //! | descriptor | name .. | second name ..  | payload bytes .. |
 //!                each part begins on a multiple of 8, the record ends on a multiple of 64
 //! ```
+//!
+//! A frame whose payload is whole and in the ring says nothing in the second half of its descriptor, and leaves it out
+//! ([`flag::SHORT`]): its parts begin at 32. With names and payload of 96 bytes together that is a cache line less.
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -61,7 +64,7 @@ pub const RECORD_FRACTION: usize = 4;
 /// What opens a lane: `BUSWAYL1`, little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BUSWAYL1");
 /// The version of everything in this file.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Sizes of one control segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,6 +231,12 @@ impl From<Head> for Descriptor {
     }
 }
 
+impl From<&Descriptor> for Head {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self::new(descriptor.operation, descriptor.flags, descriptor.code, descriptor.op_id.get())
+    }
+}
+
 /// Bits of a descriptor's flags.
 pub mod flag {
     /// Sent with a real-time QoS.
@@ -238,8 +247,10 @@ pub mod flag {
     pub const FRAGMENT: u8 = 1 << 2;
     /// More fragments of this payload follow.
     pub const MORE: u8 = 1 << 3;
+    /// The record holds only the first half of its descriptor; the second is zero. Neither in place nor a fragment.
+    pub const SHORT: u8 = 1 << 4;
     /// All that have a meaning.
-    pub const ALL: u8 = REALTIME | IN_PLACE | FRAGMENT | MORE;
+    pub const ALL: u8 = REALTIME | IN_PLACE | FRAGMENT | MORE | SHORT;
 }
 
 /// Operations of the lane itself; those of the wire keep their numbers.
@@ -267,10 +278,12 @@ pub mod operation {
 impl Descriptor {
     /// Bytes of a descriptor.
     pub const SIZE: usize = 64;
+    /// Bytes of the half that a [`SHORT`](flag::SHORT) record holds.
+    pub const SHORT_SIZE: usize = 32;
 }
 
 const _: () = assert!(size_of::<Descriptor>() == Descriptor::SIZE && Descriptor::SIZE == GRANULE);
-const _: () = assert!(std::mem::offset_of!(Descriptor, offset) == 32);
+const _: () = assert!(std::mem::offset_of!(Descriptor, offset) == Descriptor::SHORT_SIZE);
 const _: () = assert!(std::mem::offset_of!(Descriptor, reserved_end) == 48);
 const _: () = assert!(size_of::<Header>() == 64 && size_of::<Header>() <= PAGE);
 const _: () = assert!(CURSOR_STRIDE >= 64 && CURSOR_STRIDE.is_multiple_of(64));

@@ -40,7 +40,7 @@ pub use layout::Descriptor;
 pub use memory::{HeapMemory, Line, OwnMemory, PeerMemory};
 pub use producer::{Producer, Reservation};
 pub use returns::{GiveBack, ReturnReader, Returns};
-pub use ring::{Parts, record_length};
+pub use ring::{Parts, record_length, short_record_length};
 pub use sample::Sample;
 pub use seal::create_for_peer;
 pub use segment::{OwnSegment, PeerSegment};

@@ -25,11 +25,17 @@ pub trait OwnMemory {
 
     /// Writes a record into `length` bytes that are there for it: words, and behind them parts that each begin on a
     /// word. Implementations that find the place once for all of them are faster.
-    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
+    fn write_record<const WORDS: usize, const PARTS: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        parts: [&[u8]; PARTS],
+    ) {
         let end = at + length;
         let mut at = at;
-        self.write(at, line.map(u64::to_le_bytes).as_flattened());
-        at += GRANULE;
+        self.write(at, words.map(u64::to_le_bytes).as_flattened());
+        at += WORDS * WORD;
         for part in parts {
             self.write(at, part);
             at += part.len().next_multiple_of(WORD);
@@ -73,8 +79,14 @@ impl<M: OwnMemory> OwnMemory for Arc<M> {
     }
 
     #[inline]
-    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
-        (**self).write_record(at, length, line, parts);
+    fn write_record<const WORDS: usize, const PARTS: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        parts: [&[u8]; PARTS],
+    ) {
+        (**self).write_record(at, length, words, parts);
     }
 
     #[inline]
@@ -156,14 +168,18 @@ pub(crate) fn read_words(words: &[AtomicU64], bytes: &mut [u8]) {
 
 /// See [`OwnMemory::write_record`].
 #[inline]
-pub(crate) fn write_record_words<const PARTS: usize>(words: &[AtomicU64], line: &Line, parts: [&[u8]; PARTS]) {
-    let first: &[AtomicU64; LINE_WORDS] = words.first_chunk().expect(ENOUGH);
-    for index in 0..LINE_WORDS {
-        first[index].store(line[index], Ordering::Relaxed);
+pub(crate) fn write_record_words<const WORDS: usize, const PARTS: usize>(
+    place: &[AtomicU64],
+    words: &[u64; WORDS],
+    parts: [&[u8]; PARTS],
+) {
+    let first: &[AtomicU64; WORDS] = place.first_chunk().expect(ENOUGH);
+    for index in 0..WORDS {
+        first[index].store(words[index], Ordering::Relaxed);
     }
-    let mut index = LINE_WORDS;
+    let mut index = WORDS;
     for part in parts {
-        index = write_words_at(words, index, part);
+        index = write_words_at(place, index, part);
     }
 }
 
@@ -220,8 +236,14 @@ impl OwnMemory for HeapMemory {
     }
 
     #[inline]
-    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
-        write_record_words(&self.words[words_of(at, length)], line, parts);
+    fn write_record<const WORDS: usize, const PARTS: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        parts: [&[u8]; PARTS],
+    ) {
+        write_record_words(&self.words[words_of(at, length)], words, parts);
     }
 }
 

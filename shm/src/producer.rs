@@ -2,9 +2,9 @@
 
 use std::mem::offset_of;
 
-use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, SPACE_EVENT, TAIL, WORD, operation};
+use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, SPACE_EVENT, TAIL, WORD, flag, operation};
 use crate::memory::{Line, OwnMemory, PeerMemory};
-use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence};
+use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence, short_record_length};
 use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
 
@@ -95,7 +95,8 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// When the record is longer than [`max_record`](Self::max_record).
     #[inline]
     pub fn push(&mut self, descriptor: &Descriptor, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
-        self.push_whole(parts, payload, |start, length| {
+        let length = record_length(parts.name.len(), parts.second.len(), payload.len());
+        self.push_whole(length, parts, payload, |start| {
             let mut line = line(start, length, descriptor);
             line[NAMES_WORD] = line[NAMES_WORD] & !LOW_HALF | lengths_of(parts);
             line[PAYLOAD_WORD] = line[PAYLOAD_WORD] & !LOW_HALF | payload.len() as u64;
@@ -103,7 +104,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         })
     }
 
-    /// As [`push`](Self::push), for a frame of which there is no more to say than its head.
+    /// As [`push`](Self::push), for a frame of which there is no more to say than its head: a short record.
     ///
     /// # Errors
     /// When the consumer's head is impossible.
@@ -112,29 +113,30 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// When the record is longer than [`max_record`](Self::max_record).
     #[inline]
     pub fn push_frame(&mut self, head: Head, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
-        self.push_whole(parts, payload, |start, length| {
-            let mut line = [0; size_of::<Line>() / WORD];
-            line[LENGTH_WORD] = head.first_word() | low_half(length);
-            line[SEQUENCE_WORD] = head.second_word() | u64::from(sequence(start)) << 32;
-            line[NAMES_WORD] = lengths_of(parts);
-            line[PAYLOAD_WORD] = payload.len() as u64;
-            line
+        let length = short_record_length(parts.name.len(), parts.second.len(), payload.len());
+        self.push_whole(length, parts, payload, |start| {
+            let mut half = [0; Descriptor::SHORT_SIZE / WORD];
+            half[LENGTH_WORD] = head.first_word() | SHORT | low_half(length);
+            half[SEQUENCE_WORD] = head.second_word() | u64::from(sequence(start)) << 32;
+            half[NAMES_WORD] = lengths_of(parts);
+            half[PAYLOAD_WORD] = payload.len() as u64;
+            half
         })
     }
 
-    /// A payload in a record is shorter than the ring, which `line` may rely on.
+    /// A payload in a record is shorter than the ring, which `words` may rely on.
     #[inline(always)]
-    fn push_whole(
+    fn push_whole<const WORDS: usize>(
         &mut self,
+        length: usize,
         parts: Parts<'_>,
         payload: &[u8],
-        line: impl FnOnce(u64, usize) -> Line,
+        words: impl FnOnce(u64) -> [u64; WORDS],
     ) -> Result<bool, Violation> {
-        let length = record_length(parts.name.len(), parts.second.len(), payload.len());
         assert!(length <= self.max_record, "a record is not too long");
         let Some(start) = self.claim(length)? else { return Ok(false) };
-        let line = line(start, length);
-        self.publish(start, length, &line, [parts.name, parts.second, payload]);
+        let words = words(start);
+        self.publish(start, length, &words, [parts.name, parts.second, payload]);
         Ok(true)
     }
 
@@ -224,11 +226,17 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
 
     /// Makes a record visible whose parts are written here, or have been written.
     #[inline]
-    fn publish<const PARTS: usize>(&mut self, start: u64, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
+    fn publish<const WORDS: usize, const PARTS: usize>(
+        &mut self,
+        start: u64,
+        length: usize,
+        words: &[u64; WORDS],
+        parts: [&[u8]; PARTS],
+    ) {
         if start != self.tail {
             self.fill_up_to(start);
         }
-        self.own.write_record(self.capacity.offset(start), length, line, parts);
+        self.own.write_record(self.capacity.offset(start), length, words, parts);
         self.tail = start + length as u64;
         self.expect(length);
         // Release: whoever sees the tail sees the records (pairs with the Acquire in `Consumer::poll`).
@@ -322,10 +330,13 @@ fn low_half(length: usize) -> u64 {
 }
 
 const LOW_HALF: u64 = u32::MAX as u64;
+/// The flag, in the word with the flags.
+const SHORT: u64 = Head::new(0, flag::SHORT, 0, 0).first_word();
 const LENGTH_WORD: usize = offset_of!(Descriptor, length) / WORD;
 const SEQUENCE_WORD: usize = offset_of!(Descriptor, sequence) / WORD;
 const NAMES_WORD: usize = offset_of!(Descriptor, name) / WORD;
 const PAYLOAD_WORD: usize = offset_of!(Descriptor, payload) / WORD;
+const _: () = assert!(PAYLOAD_WORD < Descriptor::SHORT_SIZE / WORD && Descriptor::SHORT_SIZE.is_multiple_of(WORD));
 const _: () = assert!(offset_of!(Descriptor, name).is_multiple_of(WORD));
 const _: () = assert!(offset_of!(Descriptor, second) % WORD == size_of::<u16>());
 const _: () = assert!(offset_of!(Descriptor, payload).is_multiple_of(WORD));

@@ -32,6 +32,13 @@ pub fn record_length(name: usize, second: usize, payload: usize) -> usize {
     (Descriptor::SIZE + parts).next_multiple_of(GRANULE)
 }
 
+/// Bytes of a record with these parts whose descriptor is short, a multiple of 64.
+#[inline]
+pub fn short_record_length(name: usize, second: usize, payload: usize) -> usize {
+    let parts = padded(name) + padded(second) + padded(payload);
+    (Descriptor::SHORT_SIZE + parts).next_multiple_of(GRANULE)
+}
+
 /// Whether the bell has to be rung: the cursor has come from `signaled` to `position`, and the sleeper wants to hear
 /// of the position behind `event`.
 #[inline]

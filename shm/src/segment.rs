@@ -84,8 +84,14 @@ impl OwnMemory for OwnSegment {
     }
 
     #[inline]
-    fn write_record<const PARTS: usize>(&self, at: usize, length: usize, line: &Line, parts: [&[u8]; PARTS]) {
-        write_record_words(self.region.words(at, length), line, parts);
+    fn write_record<const WORDS: usize, const PARTS: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        parts: [&[u8]; PARTS],
+    ) {
+        write_record_words(self.region.words(at, length), words, parts);
     }
 
     #[inline]

@@ -145,11 +145,37 @@ fn parts_lie_within_their_record() {
 }
 
 #[test]
+fn parts_of_a_short_record_lie_within_it_and_not_in_its_descriptor() {
+    // The second half of the descriptor is name and payload here, whatever it would mean there.
+    let (name, payload) = ([0xEE; 24], [0xDD; 72]);
+    let fits = Descriptor { flags: flag::SHORT, name: 24.into(), payload: 72.into(), ..record(2 * STEP) };
+    let mut forger = Forger::new();
+    forger.write(0, fits);
+    forger.memory.write(RING + Descriptor::SHORT_SIZE, &[&name[..], &payload].concat());
+    forger.set_tail(2 * STEP);
+    let record = forger.consumer.next_record().unwrap().unwrap();
+    let whole = Descriptor { flags: 0, ..fits };
+    assert_eq!(record.descriptor, whole, "what is not there is zero");
+    let copied = Whole::copied(&forger.consumer, &record);
+    assert_eq!((&copied.name[..], &copied.payload[..]), (&name[..], &payload[..]));
+    for descriptor in [
+        Descriptor { payload: 73.into(), ..fits },
+        Descriptor { name: 25.into(), ..fits },
+        Descriptor { second: 1.into(), ..fits },
+    ] {
+        Forger::refuses(2 * STEP, descriptor, Violation::Length);
+    }
+}
+
+#[test]
 fn a_descriptor_has_its_sequence_and_nothing_reserved() {
     for descriptor in [
         Descriptor { flags: flag::ALL + 1, ..record(STEP) },
         Descriptor { flags: flag::IN_PLACE | flag::FRAGMENT, ..record(STEP) },
         Descriptor { flags: flag::MORE, ..record(STEP) },
+        Descriptor { flags: flag::SHORT | flag::IN_PLACE, ..record(STEP) },
+        Descriptor { flags: flag::SHORT | flag::FRAGMENT, ..record(STEP) },
+        Descriptor { flags: flag::SHORT | flag::FRAGMENT | flag::MORE, ..record(STEP) },
         Descriptor { reserved: 1, ..record(STEP) },
         Descriptor { reserved_end: [1; 16], ..record(STEP) },
     ] {

@@ -57,6 +57,7 @@ impl Connection {
                 lane.pump()?;
                 return Err(end);
             }
+            busy.brought(read);
             // A client that writes whenever the ring is empty must not keep others from running, either.
             turn = turn.saturating_sub(read + LOOK_RECORDS);
             if turn == 0 {

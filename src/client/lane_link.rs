@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use busway_net::link::{BusyPoll, Endpoint, Refused, Socket, Watch};
 use busway_net::wire::ClientTag;
 use busway_shm::DownWaiter;
+use busway_shm::layout::VERSION;
 use parking_lot::RwLock;
 
 use super::error::SendError;
@@ -18,8 +19,8 @@ use super::receiver::{LaneNews, Receiver};
 use super::remote::Remote;
 use crate::lane::{DownIntake, LaneOff, Offered, TakenOver, UpLane};
 
-/// The version of the lane that this client asks for.
-const LANE_VERSION: u8 = 1;
+/// The version of the lane that this client asks for: that of the memory, in a byte.
+const LANE_VERSION: u8 = VERSION.to_le_bytes()[0];
 /// Who waits for room in the ring for longer than this uses the queue: the broker does not read.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -220,7 +221,9 @@ impl Remote {
         let mut looks = false;
         if side.is_switched {
             self.room_to_read().await;
-            if self.hand_on_lane(receiver, &mut side.intake)? {
+            let (records, more) = self.hand_on_lane(receiver, &mut side.intake)?;
+            busy.brought(records);
+            if more {
                 tokio::task::yield_now().await;
                 return Ok(());
             }
@@ -257,13 +260,13 @@ impl Remote {
     fn last_frames(&self, receiver: &mut Receiver, side: Option<Side>, news: &[LaneNews]) -> Result<(), String> {
         let Some(mut side) = side else { return Ok(()) };
         if side.is_switched || news.iter().any(|news| matches!(news, LaneNews::Switch)) {
-            while self.hand_on_lane(receiver, &mut side.intake)? {}
+            while self.hand_on_lane(receiver, &mut side.intake)?.1 {}
         }
         Ok(())
     }
 
-    /// Hands on what has come by the lane; says whether there may be more.
-    fn hand_on_lane(&self, receiver: &mut Receiver, intake: &mut DownIntake) -> Result<bool, String> {
+    /// Hands on what has come by the lane; says how many records that were, and whether there may be more.
+    fn hand_on_lane(&self, receiver: &mut Receiver, intake: &mut DownIntake) -> Result<(usize, bool), String> {
         let decoded = receiver.decode_lane(intake);
         self.deliver(receiver);
         decoded.map_err(|fault| format!("the broker broke the rules of the lane: {fault}"))

@@ -169,14 +169,14 @@ impl Receiver {
         self.descriptors.clear();
     }
 
-    /// Decodes what has come by the lane; says whether there may be more.
+    /// Decodes what has come by the lane; says how many records that were, and whether there may be more.
     #[cfg(feature = "shm")]
-    pub(super) fn decode_lane(&mut self, intake: &mut DownIntake) -> Result<bool, LaneFault> {
-        let mut more = true;
-        for _ in 0..TURN_RECORDS {
+    pub(super) fn decode_lane(&mut self, intake: &mut DownIntake) -> Result<(usize, bool), LaneFault> {
+        let mut records = TURN_RECORDS;
+        for count in 0..TURN_RECORDS {
             match intake.next_arrival(&self.pool)? {
                 None => {
-                    more = false;
+                    records = count;
                     break;
                 }
                 Some(Arrival::Confirmation { op_id, code }) => {
@@ -194,7 +194,7 @@ impl Receiver {
             }
         }
         intake.release();
-        Ok(more)
+        Ok((records, records == TURN_RECORDS))
     }
 
     /// Gives the read buffer back when nothing is in it.
@@ -204,6 +204,11 @@ impl Receiver {
 }
 
 impl Inbox {
+    /// Frames and confirmations.
+    pub(super) fn len(&self) -> usize {
+        self.frames.frames.len() + self.codes.len()
+    }
+
     fn confirm(&mut self, op_id: u32, code: ResultCode) {
         let frames_before = self.frames.arrived() + self.gap;
         self.codes.push(Acknowledgement { op_id, code, frames_before });

@@ -414,12 +414,12 @@ impl Remote {
         &self,
         socket: &Socket,
         receiver: &mut Receiver,
-        busy: Option<&mut BusyPoll>,
+        mut busy: Option<&mut BusyPoll>,
     ) -> Result<(), String> {
         // Frames may have come in one read with the handshake.
         self.hand_on(receiver)?;
         self.room_to_read().await;
-        let mut readiness = match busy {
+        let mut readiness = match &mut busy {
             None => socket.readable().await,
             Some(busy) => busy.readable(socket).await,
         }
@@ -432,7 +432,10 @@ impl Remote {
                 Chunk::Empty => break,
                 Chunk::Full(count) | Chunk::Last(count) => turn += count,
             }
-            self.hand_on(receiver)?;
+            let arrived = self.hand_on(receiver)?;
+            if let Some(busy) = &mut busy {
+                busy.brought(arrived);
+            }
             if matches!(chunk, Chunk::Last(_)) || self.queue.holds_reader() {
                 break;
             }
@@ -458,10 +461,13 @@ impl Remote {
         }
     }
 
-    fn hand_on(&self, receiver: &mut Receiver) -> Result<(), String> {
+    /// Hands on what was read; says how many frames and confirmations that were.
+    fn hand_on(&self, receiver: &mut Receiver) -> Result<usize, String> {
         let decoded = receiver.decode();
+        let arrived = receiver.inbox.len();
         self.deliver(receiver);
-        decoded.map_err(|violation| format!("the broker violated the protocol: {violation}"))
+        decoded.map_err(|violation| format!("the broker violated the protocol: {violation}"))?;
+        Ok(arrived)
     }
 
     /// Data before confirmations: who waits for its confirmation finds what came before it.

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
-use busway_shm::layout::GRANULE;
-use busway_shm::{Descriptor, Parts, Violation, record_length};
+use busway_shm::layout::{GRANULE, Head};
+use busway_shm::{Descriptor, Parts, Violation, record_length, short_record_length};
 
 use super::backlog::{Backlog, Front, Large};
 use super::placing::Placing;
@@ -123,12 +123,12 @@ impl<P: Placing> State<P> {
     /// Whether the ring has room for a frame at once; if not, asks to be woken.
     #[inline]
     pub(super) fn has_room_for(&mut self, item: &Item<'_>, load: &Load<'_, P::Held>) -> Result<bool, Violation> {
-        let payload = match load {
-            Load::Borrowed(bytes) => bytes.len(),
-            Load::Large(Large::Shared(bytes)) => bytes.len(),
-            Load::Large(Large::Held(_)) => 0,
+        let (name, second) = (item.parts.name.len(), item.parts.second.len());
+        let length = match load {
+            Load::Borrowed(bytes) => short_record_length(name, second, bytes.len()),
+            Load::Large(Large::Shared(bytes)) => record_length(name, second, bytes.len()),
+            Load::Large(Large::Held(_)) => record_length(name, second, 0),
         };
-        let length = record_length(item.parts.name.len(), item.parts.second.len(), payload);
         if length > self.producer.max_record() || self.producer.has_room_for(length)? {
             return Ok(true);
         }
@@ -168,8 +168,8 @@ impl<P: Placing> State<P> {
         while let Some(front) = self.backlog.front() {
             let Front { descriptor, parts, payload, body } = front;
             let progress = match body {
-                None if self.producer.push(&descriptor, parts, payload)? => Progress::Done,
-                None => Progress::Needs(record_length(parts.name.len(), parts.second.len(), payload.len())),
+                None if self.producer.push_frame(Head::from(&descriptor), parts, payload)? => Progress::Done,
+                None => Progress::Needs(short_record_length(parts.name.len(), parts.second.len(), payload.len())),
                 Some(body) => {
                     let how = (fragment, &mut self.next_stream, may_wait);
                     push_large(&mut self.producer, &mut self.placing, (&descriptor, parts), body, how)?

@@ -23,6 +23,9 @@ const MOST_PROMISING: u32 = 4096;
 const VAIN: u32 = 8;
 /// ... and how many of those end looking: who sleeps would be faster awake, so that good waits become shorter at once.
 const PATIENCE: u32 = 32;
+/// Frames that a wait of a stream brings: to be woken costs each of them little, and who looks instead finds few at a
+/// time, chases their sender through the memory that it has just written, and makes both slower.
+const STREAM: usize = 16;
 
 /// Decides for one who waits, again and again, whether to look for a while before sleeping.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub struct BusyPoll {
     /// Waits within the budget after which it tries.
     needed: u32,
     since: Option<Instant>,
+    /// How long the last wait took, until the next begins.
+    waited: Option<Duration>,
+    /// Frames since then.
+    brought: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +62,7 @@ impl BusyPoll {
     }
 
     fn with_budget(budget: Duration) -> Self {
-        Self { budget, mood: Mood::Sleeps(0), needed: PROMISING, since: None }
+        Self { budget, mood: Mood::Sleeps(0), needed: PROMISING, since: None, waited: None, brought: 0 }
     }
 
     /// A wait begins, or goes on. Says whether it is better to look than to sleep.
@@ -65,6 +72,9 @@ impl BusyPoll {
         }
         match self.since {
             None => {
+                if let Some(waited) = self.waited.take() {
+                    self.learn(waited);
+                }
                 self.since = Some(Instant::now());
                 matches!(self.mood, Mood::Looks(_))
             }
@@ -75,21 +85,28 @@ impl BusyPoll {
     /// The wait is over: something has come.
     pub fn end(&mut self) {
         if let Some(since) = self.since.take() {
-            self.learn(since.elapsed());
+            self.waited = Some(since.elapsed());
         }
     }
 
+    /// So many frames were read after the wait.
+    pub fn brought(&mut self, frames: usize) {
+        self.brought += frames;
+    }
+
     fn learn(&mut self, waited: Duration) {
+        let is_stream = std::mem::take(&mut self.brought) >= STREAM;
+        let is_vain = waited > self.budget || is_stream;
         self.mood = match self.mood {
-            Mood::Sleeps(_) if waited > self.budget => Mood::Sleeps(0),
+            Mood::Sleeps(_) if is_vain => Mood::Sleeps(0),
             Mood::Sleeps(count) if count + 1 >= self.needed => Mood::Looks(0),
             Mood::Sleeps(count) => Mood::Sleeps(count + 1),
-            Mood::Looks(against) if waited <= self.budget / 4 * 3 => {
-                self.needed = PROMISING;
+            Mood::Looks(against) if !is_vain && waited <= self.budget / 4 * 3 => {
+                self.needed = (self.needed - 1).max(PROMISING);
                 Mood::Looks(against.saturating_sub(1))
             }
             Mood::Looks(against) => {
-                let against = against + if waited > self.budget { VAIN } else { 1 };
+                let against = against + if is_vain { VAIN } else { 1 };
                 if against < PATIENCE {
                     Mood::Looks(against)
                 } else {
@@ -180,6 +197,25 @@ mod tests {
         let mut busy = BusyPoll::with_budget(BUDGET);
         let looked = (0..100_000).filter(|_| looks_after(&mut busy, [90])).count();
         assert!(looked < 100_000 / 50, "looked {looked} times");
+    }
+
+    #[test]
+    fn a_stream_is_not_looked_for() {
+        let mut busy = BusyPoll::with_budget(BUDGET);
+        let mut looked_after = |waits: usize, frames: usize| {
+            let mut looked = 0;
+            for _ in 0..waits {
+                looked += usize::from(busy.begin());
+                busy.end();
+                busy.brought(frames / 2);
+                busy.brought(frames - frames / 2);
+            }
+            looked
+        };
+        assert_eq!(looked_after(1000, STREAM), 0, "short waits that bring much");
+        assert!(looked_after(1000, STREAM - 1) > 900);
+        assert!(looked_after(1000, STREAM) < 10, "answers have become a stream");
+        assert!(looked_after(1000, 1) > 900, "and a stream answers");
     }
 
     #[test]

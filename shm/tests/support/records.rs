@@ -1,7 +1,9 @@
 //! Records as values, to hold what comes out of a ring against what went in.
 
-use busway_shm::layout::ControlLayout;
-use busway_shm::{Consumer, Descriptor, OwnMemory, Parts, PeerMemory, Producer, Record, Violation, record_length};
+use busway_shm::layout::{ControlLayout, Head};
+use busway_shm::{
+    Consumer, Descriptor, OwnMemory, Parts, PeerMemory, Producer, Record, Violation, record_length, short_record_length,
+};
 
 use super::choices::Choices;
 
@@ -40,7 +42,13 @@ impl Whole {
     }
 
     pub(crate) fn length(&self) -> usize {
-        record_length(self.name.len(), self.second.len(), self.payload.len())
+        let length = if self.is_short() { short_record_length } else { record_length };
+        length(self.name.len(), self.second.len(), self.payload.len())
+    }
+
+    /// Every other record has only half of its descriptor.
+    fn is_short(&self) -> bool {
+        self.number % 2 == 1
     }
 
     /// Appends it, if there is room.
@@ -54,7 +62,11 @@ impl Whole {
             payload: u32::try_from(self.payload.len()).expect("a payload").into(),
             ..Descriptor::default()
         };
-        producer.push(&descriptor, Parts { name: &self.name, second: &self.second }, &self.payload)
+        let parts = Parts { name: &self.name, second: &self.second };
+        if self.is_short() {
+            return producer.push_frame(Head::from(&descriptor), parts, &self.payload);
+        }
+        producer.push(&descriptor, parts, &self.payload)
     }
 
     /// Copies all parts of a record that was just read.

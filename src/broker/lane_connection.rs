@@ -72,18 +72,18 @@ impl Connection {
                 busy.end();
                 continue;
             }
-            // A bell that rings without end must not keep others from running.
-            tokio::task::coop::consume_budget().await;
             tokio::select! {
+                // The socket before a ring that may never be empty.
+                biased;
+                readiness = socket.readable() => {
+                    ended = ending(self.read_all(&mut readiness?).await)?;
+                    self.reader.release();
+                }
+                rung = bell.rung() => rung?,
                 found = busy.look(|| intake.poll()), if looks => {
                     if !found? {
                         continue;
                     }
-                }
-                rung = bell.rung() => rung?,
-                readiness = socket.readable() => {
-                    ended = ending(self.read_all(&mut readiness?).await)?;
-                    self.reader.release();
                 }
             }
             busy.end();

@@ -55,8 +55,7 @@ impl Router {
             // From here on, so that no room is missed that comes before the look.
             has_room.as_mut().enable();
             match peer.sink.offer(touched.token(), &frame.outgoing()) {
-                Ok(Touch::First) => touched.add(peer),
-                Ok(Touch::Again) => {}
+                Ok(touch) => touched.heed(peer, touch),
                 Err(Declined::Wait(_)) => {
                     if tokio::time::timeout_at(deadline, has_room).await.is_ok() {
                         continue;

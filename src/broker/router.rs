@@ -226,8 +226,7 @@ impl Router {
 
     pub(super) fn confirm(&self, peer: &Arc<Peer>, op_id: u32, code: ResultCode, touched: &mut Touched) {
         match peer.sink.acknowledge(touched.token(), op_id, code) {
-            Ok(Touch::First) => touched.add(peer),
-            Ok(Touch::Again) => {}
+            Ok(touch) => touched.heed(peer, touch),
             Err(declined) => self.on_declined(peer, declined, touched),
         }
     }
@@ -295,8 +294,7 @@ impl Router {
         touched: &mut Touched,
     ) -> Result<(), ResultCode> {
         match peer.sink.offer(touched.token(), frame) {
-            Ok(Touch::First) => touched.add(peer),
-            Ok(Touch::Again) => {}
+            Ok(touch) => touched.heed(peer, touch),
             // Nobody would wait in the broker's place.
             Err(Declined::Wait(bound)) if *frame.names.sender != *self.broker.name => {
                 let frame = StoredFrame::new(frame, peer.id);

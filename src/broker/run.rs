@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_net::link::Touch;
 use busway_net::wire::{Operation, Payloads, QoS, Violation};
 
 use super::access::Way;
@@ -43,9 +42,7 @@ impl Router {
             let frame = Outgoing { kind: kind_of(operation), realtime: false, names, prefix: &[], content };
             for peer in peers {
                 let (taken, touch) = peer.sink.offer_run(touched.token(), &frame, payloads);
-                if touch == Touch::First {
-                    touched.add(peer);
-                }
+                touched.heed(peer, touch);
                 for payload in payloads.skip(taken).iter() {
                     // What becomes of it nobody waits for.
                     let _ = self.offer(peer, &Outgoing { content: Routed::Borrowed(payload), ..frame }, touched);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use busway_net::link::Touch;
 use busway_net::wire::{FrameKind, QoS};
 
 use super::peer::Peer;
@@ -45,9 +46,15 @@ impl Touched {
         self.token
     }
 
-    /// Remembers a peer.
-    pub(crate) fn add(&mut self, peer: &Arc<Peer>) {
-        self.peers.push(Arc::clone(peer));
+    /// Remembers a peer, or flushes it already: what several receivers have of one batch would be memory many times.
+    /// Where there is only one, writing all at once wakes that less often.
+    #[inline]
+    pub(crate) fn heed(&mut self, peer: &Arc<Peer>, touch: Touch) {
+        match touch {
+            Touch::First => self.peers.push(Arc::clone(peer)),
+            Touch::Due if self.peers.len() > 1 => peer.sink.flush(),
+            Touch::Again | Touch::Due => {}
+        }
     }
 
     /// Whether the operation at hand waits for room.

@@ -235,6 +235,14 @@ impl Remote {
             }
         }
         let outcome = tokio::select! {
+            // The socket before a ring that may never be empty.
+            biased;
+            received = self.receive_some(socket, receiver, None) => received,
+            rung = side.bell.rung(), if !side.is_mute => {
+                rung.map_err(|error| error.to_string())?;
+                side.is_mute = !DownWaiter::hush(&side.bell);
+                Ok(())
+            }
             found = busy.look(|| side.intake.poll()), if looks => {
                 if !found.map_err(broken)? {
                     return Ok(());
@@ -242,14 +250,6 @@ impl Remote {
                 side.give_others_a_turn().await;
                 Ok(())
             }
-            rung = side.bell.rung(), if !side.is_mute => {
-                rung.map_err(|error| error.to_string())?;
-                side.is_mute = !DownWaiter::hush(&side.bell);
-                // A bell that rings without end must not keep others from running.
-                tokio::task::coop::consume_budget().await;
-                Ok(())
-            }
-            received = self.receive_some(socket, receiver, None) => received,
         };
         busy.end();
         outcome

@@ -1,6 +1,7 @@
 //! The frames that wait for the application.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(feature = "broker")]
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub(crate) struct ReceiveQueue {
 struct Shared {
     state: Mutex<State>,
     arrived: Notify,
+    /// How many wait for a frame. Who waits is counted before it looks whether there is one, under the lock; who takes
+    /// one looks at the count after that, so that one of them sees the other.
+    waiting: AtomicUsize,
     rules: Arc<QueueRules>,
     at_wait: AtWait,
     /// Something was taken, for those that wait for room.
@@ -64,8 +68,6 @@ struct State {
     closed: bool,
     /// A sender has waited in vain, and nothing was taken since.
     is_stalled: bool,
-    /// How many wait for a frame.
-    waiting: usize,
 }
 
 /// A frame for which there is no room.
@@ -84,14 +86,14 @@ struct Waiting<'a>(&'a Shared);
 
 impl<'a> Waiting<'a> {
     fn new(shared: &'a Shared) -> Self {
-        shared.state.lock().waiting += 1;
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -244,9 +246,8 @@ impl ReceiveQueue {
         let mut state = self.shared.state.lock();
         let Some(frame) = state.frames.pop() else {
             let is_end = state.closed;
-            let is_awaited = state.waiting > own;
             drop(state);
-            if is_end && is_awaited {
+            if is_end && self.shared.is_awaited(own) {
                 self.shared.arrived.notify_one();
             }
             return is_end.then_some(None);
@@ -255,7 +256,7 @@ impl ReceiveQueue {
         state.is_stalled = false;
         let position = state.position;
         // Another clone may be waiting for what is left.
-        let is_awaited = state.waiting > own && (!state.frames.is_empty() || state.closed);
+        let is_awaited = (!state.frames.is_empty() || state.closed) && self.shared.is_awaited(own);
         drop(state);
         if is_awaited || self.shared.rules.has_wait() {
             self.shared.tell_others(is_awaited);
@@ -317,17 +318,22 @@ impl Shared {
             position: 0,
             closed: false,
             is_stalled: false,
-            waiting: 0,
         };
         Self {
             state: Mutex::new(state),
             arrived: Notify::new(),
+            waiting: AtomicUsize::new(0),
             rules,
             at_wait,
             room: Notify::new(),
             #[cfg(feature = "broker")]
             connection: None,
         }
+    }
+
+    /// Whether somebody waits besides `own` callers.
+    fn is_awaited(&self, own: usize) -> bool {
+        self.waiting.load(Ordering::Relaxed) > own
     }
 
     /// Something was taken.

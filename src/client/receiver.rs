@@ -209,6 +209,11 @@ impl Inbox {
         self.frames.frames.len() + self.codes.len()
     }
 
+    /// Whether nothing has come, and nothing was dropped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.frames.gaps == 0 && self.gap == 0
+    }
+
     fn confirm(&mut self, op_id: u32, code: ResultCode) {
         let frames_before = self.frames.arrived() + self.gap;
         self.codes.push(Acknowledgement { op_id, code, frames_before });

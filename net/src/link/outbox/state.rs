@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::Refused;
+use super::{Refused, Touch};
 use crate::link::Socket;
 use crate::link::batch::{Batch, Writing};
 
@@ -21,6 +21,9 @@ pub struct Level {
     /// Turns in which bytes were written: it stands still as long as the peer reads nothing.
     pub progress: u64,
 }
+
+/// Bytes of a queue that are written before their batch is over.
+const WRITE_AT: usize = 64 << 10;
 
 /// Everything under an outbox's lock.
 #[derive(Debug, Default)]
@@ -92,6 +95,16 @@ impl State {
         self.taken_frames += 1;
         self.taken_bytes += added as u64;
         added
+    }
+
+    /// The batch `token` has queued something.
+    #[inline]
+    pub(super) fn touch(&mut self, token: u64) -> Touch {
+        if self.token.replace(token) != Some(token) {
+            return Touch::First;
+        }
+        let is_writable = !self.busy && !self.blocked && !self.corked;
+        if is_writable && self.queue.bytes() >= WRITE_AT { Touch::Due } else { Touch::Again }
     }
 
     pub(super) fn wait(&mut self, context: &Context<'_>) {

@@ -228,19 +228,10 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         first
     }
 
-    /// Whether a record has this name and no second one. The name is copied to the beginning of `memory`, which becomes
-    /// longer if it must, and compared there.
+    /// Whether a record has this name and no second one.
     #[inline]
-    pub fn has_names(&self, record: &Record, name: &[u8], memory: &mut Vec<u8>) -> bool {
-        if record.name() != name.len() || record.second() != 0 {
-            return false;
-        }
-        let length = padded(name.len());
-        if memory.len() < length {
-            lengthen(memory, length);
-        }
-        self.peer.read(record.start, &mut memory[..length]);
-        memory[..name.len()] == *name
+    pub fn has_name(&self, record: &Record, name: &[u8]) -> bool {
+        record.name() == name.len() && record.second() == 0 && self.peer.holds(record.start, name)
     }
 
     /// Copies what is behind the descriptor to the beginning of `memory`, which becomes longer if it must; the record

@@ -59,6 +59,13 @@ pub trait PeerMemory {
     /// Copies bytes out; each byte is loaded once.
     fn read(&self, at: usize, bytes: &mut [u8]);
 
+    /// Whether these bytes are there; each is loaded once.
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        let mut copy = vec![0; bytes.len()];
+        self.read(at, &mut copy);
+        copy == bytes
+    }
+
     /// Copies the words of a granule out; each is loaded once.
     fn read_line(&self, at: usize) -> Line {
         let mut bytes = [[0; WORD]; LINE_WORDS];
@@ -104,6 +111,11 @@ impl<M: PeerMemory> PeerMemory for Arc<M> {
     #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         (**self).read(at, bytes);
+    }
+
+    #[inline]
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        (**self).holds(at, bytes)
     }
 
     #[inline]
@@ -164,6 +176,23 @@ pub(crate) fn read_words(words: &[AtomicU64], bytes: &mut [u8]) {
         let last = words[0].load(Ordering::Relaxed).to_le_bytes();
         rest.copy_from_slice(&last[..rest.len()]);
     }
+}
+
+/// See [`PeerMemory::holds`]; there are as many words as the bytes take.
+#[inline]
+pub(crate) fn words_hold(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    let (whole, rest) = bytes.as_chunks::<WORD>();
+    let (whole_words, last) = words.split_at(whole.len());
+    let differ = whole_words
+        .iter()
+        .zip(whole)
+        .fold(0, |differ, (word, bytes)| differ | (word.load(Ordering::Relaxed) ^ u64::from_le_bytes(*bytes)));
+    // What fills the last word up is not compared.
+    let differs_at_end = last.first().is_some_and(|word| {
+        let unused = u64::BITS as usize - 8 * rest.len();
+        (word.load(Ordering::Relaxed) ^ word_of(rest)) << unused != 0
+    });
+    differ == 0 && !differs_at_end
 }
 
 /// See [`OwnMemory::write_record`].
@@ -259,6 +288,11 @@ impl PeerMemory for HeapMemory {
     }
 
     #[inline]
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        words_hold(&self.words[words_of(at, bytes.len())], bytes)
+    }
+
+    #[inline]
     fn read_line(&self, at: usize) -> Line {
         line_of(&self.words[words_of(at, GRANULE)])
     }
@@ -278,6 +312,18 @@ mod tests {
             let mut read = vec![0; length];
             memory.read(8, &mut read);
             assert_eq!(read, bytes[..length]);
+            // Whatever is behind them in the last word.
+            for behind in [0xEE; 8].iter().take(length.next_multiple_of(WORD) - length) {
+                read.push(*behind);
+            }
+            memory.write(8, &read);
+            assert!(memory.holds(8, &bytes[..length]));
+            for index in 0..length {
+                let mut other = bytes[..length].to_vec();
+                other[index] ^= 1 << (index % 8);
+                assert!(!memory.holds(8, &other), "byte {index} of {length}");
+            }
+            memory.write(8, &bytes[..length]);
             let mut around = [0; 256];
             memory.read(0, &mut around);
             let end = 8 + length.next_multiple_of(WORD);

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::layout::{GRANULE, PAGE};
-use crate::memory::{Line, OwnMemory, PeerMemory, line_of, read_words, write_record_words, write_words};
+use crate::memory::{Line, OwnMemory, PeerMemory, line_of, read_words, words_hold, write_record_words, write_words};
 use crate::region::Region;
 use crate::seal;
 use crate::sync::Ordering;
@@ -189,6 +189,11 @@ impl PeerMemory for PeerSegment {
     #[inline]
     fn read(&self, at: usize, bytes: &mut [u8]) {
         read_words(self.region.words(at, bytes.len()), bytes);
+    }
+
+    #[inline]
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        words_hold(self.region.words(at, bytes.len()), bytes)
     }
 
     #[inline]

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 
 use busway_net::link::{Chunk, FrameReader, Origin, Outbox, Readiness, Socket};
 use busway_net::wire::{
-    BrokerHandshake, BrokerStep, ClientFrame, ClientFrames, HELLO, QoS, ReceivedPayload, Refusal, ResultCode, Violation,
+    BrokerHandshake, BrokerStep, ClientFrame, ClientFrames, HELLO, QoS, ReceivedPayload, Refusal, ResultCode,
+    Violation, is_same,
 };
 use tokio::runtime::Handle;
 
@@ -319,7 +320,7 @@ impl Connection {
         let is_next = |frame: &ClientFrame, name: &[u8], payload: usize| {
             let is_alike =
                 matches!(frame, ClientFrame::Operation { operation: its, qos: QoS::No, .. } if *its == operation);
-            is_alike && payload <= COPY_MAX && *name == **address
+            is_alike && payload <= COPY_MAX && is_same(name, address)
         };
         let run = self.reader.next_run((pace.run_frames(), &mut self.places), is_next);
         if run.is_empty() {

@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use busway_net::link::Touch;
 use busway_net::wire::{FrameKind, ResultCode};
 
 use super::peer::Peer;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use busway_net::Pool;
-use busway_net::link::Touch;
 use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode, Violation};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;

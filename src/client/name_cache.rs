@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use busway_net::wire::Violation;
+use busway_net::wire::{Violation, is_same};
 use foldhash::fast::RandomState;
 
 use crate::frame_names::FrameNames;
@@ -55,7 +55,11 @@ impl NameCache {
 
 #[inline]
 fn is(names: &FrameNames, sender: &[u8], topic: Option<&[u8]>) -> bool {
-    names.sender.as_bytes() == sender && names.topic.as_ref().map(|topic| topic.as_bytes()) == topic
+    is_same(names.sender.as_bytes(), sender)
+        && match (&names.topic, topic) {
+            (Some(its), Some(topic)) => is_same(its.as_bytes(), topic),
+            (its, topic) => its.is_none() && topic.is_none(),
+        }
 }
 
 fn text(bytes: &[u8]) -> Result<Arc<str>, Violation> {

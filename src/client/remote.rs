@@ -87,6 +87,8 @@ impl Remote {
         let runtime = Handle::current();
         let outbox = Arc::new(Outbox::new(options.outbox, runtime.clone()));
         outbox.attach(Arc::clone(&socket), &[], false);
+        #[cfg(feature = "shm")]
+        let lane = LaneLink::new(options.reconnect.is_some());
         let remote = Arc::new(Self {
             options,
             name,
@@ -105,7 +107,7 @@ impl Remote {
             #[cfg(feature = "rpc")]
             questions: Arc::default(),
             #[cfg(feature = "shm")]
-            lane: LaneLink::default(),
+            lane,
         });
         let receiver = remote.receiver(reader);
         tokio::spawn(Arc::clone(&remote).drive(socket, receiver));

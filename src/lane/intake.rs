@@ -49,8 +49,6 @@ pub(crate) struct Intake {
     body: Vec<u8>,
     /// ... and where they are.
     places: Vec<Range<usize>>,
-    /// The names of a record that may belong to a run.
-    names: Vec<u8>,
     /// The payload of the frame at hand, if it is not in the body.
     held: Option<Held>,
 }
@@ -122,7 +120,6 @@ impl Intake {
             fragments: Fragments::new(1, limits.max_payload),
             body: Vec::new(),
             places: Vec::new(),
-            names: Vec::new(),
             held: None,
         }
     }
@@ -205,11 +202,10 @@ impl Intake {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
             }
-            let names = &mut self.names;
             let record = self.consumer.next_record_if(|consumer, record| {
                 let Descriptor { operation: code, flags: 0, code: 0, .. } = record.descriptor else { return false };
                 let is_short = record.inline_length() <= longest;
-                code == operation as u8 && is_short && consumer.has_names(record, address, names)
+                code == operation as u8 && is_short && consumer.has_name(record, address)
             });
             let record = match record {
                 Ok(Some(record)) => record,

@@ -29,6 +29,31 @@ fn who_never_says_that_it_is_ready_is_served_over_its_socket() {
 }
 
 #[test]
+fn who_speaks_another_version_is_served_over_its_socket() {
+    let broker = broker(&[]);
+    let witness = Witness::start(&broker);
+    let before = Holdings::of(broker.id());
+    let of_this = REQUEST[6];
+    for version in [0, of_this - 1, of_this + 1, u8::MAX] {
+        let name = format!("version.{version}");
+        let mut applicant = Applicant::register(&broker.socket(), &name);
+        let mut request = *REQUEST;
+        request[6] = version;
+        applicant.write(&request);
+        applicant.expect_ping(&REFUSED);
+        let (transport, reason) = listed(&broker, &name);
+        assert_eq!((transport.as_str(), reason.as_deref()), ("unix", Some("the client speaks another version of it")));
+        // It may not ask again with the right one.
+        applicant.write(REQUEST);
+        applicant.send(&Request::message(&name, "over the socket"));
+        applicant.expect_delivery();
+        assert_eq!(listed(&broker, &name).0, "unix");
+    }
+    expect_return_to(&broker, before);
+    witness.finish();
+}
+
+#[test]
 fn ready_without_an_allocated_segment_is_no_lane() {
     let broker = broker(&[]);
     let witness = Witness::start(&broker);

@@ -25,7 +25,7 @@ const VAIN: u32 = 8;
 const PATIENCE: u32 = 32;
 /// Frames that a wait of a stream brings: to be woken costs each of them little, and who looks instead finds few at a
 /// time, chases their sender through the memory that it has just written, and makes both slower.
-const STREAM: usize = 16;
+const STREAM: usize = 24;
 
 /// Decides for one who waits, again and again, whether to look for a while before sleeping.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::limits::find_nul;
+use super::words::find_nul;
 use super::{Limits, Payloads, Violation};
 
 /// Memory for reading starts with this much ...

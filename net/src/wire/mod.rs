@@ -17,6 +17,7 @@ mod payloads;
 pub mod rpc;
 mod tag;
 mod violation;
+mod words;
 
 pub use assembler::{Assembler, BodyMemory, Event, Grammar, Parsed, Received, ReceivedPayload};
 pub use broker_frame::{BrokerFrame, BrokerFrames, encode_acknowledgement, encode_broker_head};
@@ -24,11 +25,12 @@ pub use client_frame::{ClientFrame, ClientFrames, encode_client_head, encode_top
 pub use code::ResultCode;
 pub use handshake::{BrokerHandshake, BrokerStep, ClientHandshake, ClientStep, Refusal, encode_name};
 pub use header::{BrokerHeader, ClientHeader};
-pub use limits::{Limits, NameFault, PathFault, has_nul};
+pub use limits::{Limits, NameFault, PathFault};
 pub use operation::{FrameKind, Operation, QoS};
 pub use payloads::Payloads;
 pub use tag::{BrokerTag, ClientTag};
 pub use violation::Violation;
+pub use words::{has_nul, is_same};
 
 /// The first byte either side sends.
 pub const GREETING: u8 = 0xEB;

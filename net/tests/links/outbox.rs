@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use busway_net::link::{Body, Chunk, Outbox, OutboxLimits, Refused, Socket, Touch};
+use busway_net::link::{Batch, Body, Chunk, Outbox, OutboxLimits, Refused, Socket, Touch};
 use tokio::runtime::Handle;
 
 use super::support::{connected, offer, read_exactly, read_to_end, reconnected, watched};
@@ -108,6 +108,25 @@ async fn the_first_frame_of_a_batch_says_so() {
     assert_eq!(touch(8), Touch::First);
     reconnected(&outbox, false);
     assert_eq!(touch(8), Touch::First, "a new connection has been flushed by nobody");
+}
+
+#[tokio::test]
+async fn much_of_one_batch_is_due_as_long_as_it_can_be_written() {
+    const DUE: usize = 64 << 10;
+    let (outbox, peer) = connected(OutboxLimits::default());
+    let touch = |token, length| {
+        outbox.offer(token, |batch| batch.inline().extend(std::iter::repeat_n(1, length))).expect("there is room")
+    };
+    assert_eq!(touch(1, DUE), Touch::First, "who is flushed at the end is remembered first");
+    assert_eq!(touch(1, 1), Touch::Due);
+    let run = [|batch: &mut Batch| batch.inline().push(1)];
+    assert_eq!(outbox.offer_run(1, run), Ok((1, Touch::Due)));
+    outbox.flush();
+    assert_eq!(read_exactly(&peer, DUE + 2).await, vec![1; DUE + 2]);
+    assert_eq!((touch(1, DUE - 2), touch(1, 1), touch(1, 1)), (Touch::Again, Touch::Again, Touch::Due));
+    outbox.flush();
+    block(&outbox);
+    assert_eq!((touch(2, DUE), touch(2, DUE)), (Touch::First, Touch::Again), "what is blocked is written by others");
 }
 
 #[tokio::test]

@@ -156,6 +156,16 @@ impl Writing {
 
     /// One system call. Says whether the socket took all that it was offered.
     pub(super) fn write_once(&mut self, socket: &Socket) -> io::Result<bool> {
+        if self.next_body < self.batch.bodies.len() {
+            return self.write_with_bodies(socket);
+        }
+        let rest = &self.batch.inline[self.inline..];
+        let offered = rest.len();
+        let sent = socket.try_write(&[IoSlice::new(rest)]);
+        self.account(sent, offered)
+    }
+
+    fn write_with_bodies(&mut self, socket: &Socket) -> io::Result<bool> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (mut count, mut offered) = (0, 0);
         let (mut inline, mut next_body, mut in_body) = (self.inline, self.next_body, self.in_body);
@@ -205,6 +215,10 @@ impl Writing {
             }
             (None, None) => socket.try_write(slices),
         };
+        self.account(sent, offered)
+    }
+
+    fn account(&mut self, sent: io::Result<usize>, offered: usize) -> io::Result<bool> {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Ok(0) if offered > 0 => Err(io::ErrorKind::WriteZero.into()),

@@ -1,21 +1,22 @@
 //! A connection over a socket.
 
-use std::future::poll_fn;
-use std::pin::pin;
+mod closing;
+mod receiving;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use busway_net::Pool;
-use busway_net::link::{Batch, BusyPoll, Chunk, Endpoint, Outbox, Refused, Socket, Touch};
+use busway_net::link::{Batch, Endpoint, Outbox, Refused, Touch};
 use busway_net::wire::{self, CLIENT_PING, QoS, encode_client_head, encode_topics_head};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::ConnectionState;
-use super::builder::{Options, Reconnect};
+use super::builder::Options;
 use super::error::{ConnectError, SendError};
 use super::filter_memory::FilterMemory;
 use super::handshake;
@@ -35,12 +36,6 @@ use crate::payload::{Content, Payload};
 const COPY_MAX: usize = 4 << 10;
 /// The caller writes itself when this much waits; less is left to the flusher.
 const WRITE_AT: usize = 32 << 10;
-/// Bytes after which the reader lets others have their turn.
-const TURN: usize = 256 << 10;
-/// How long a dropped client may block its thread, or the end of its runtime, to write what it had accepted ...
-const LAST_WRITE: Duration = Duration::from_secs(5);
-/// ... and then to let the broker read it.
-const LINGER: Duration = Duration::from_secs(1);
 /// Looks at late confirmations within the time that each may take.
 const LOOKS: u32 = 4;
 /// What keeps a connection alive, and looks at late confirmations, does not do it more often than this.
@@ -239,261 +234,6 @@ impl Remote {
         self.filters.undo(filters.operation, &filters.changed);
     }
 
-    pub(super) async fn flush(&self) -> Result<(), SendError> {
-        let losses = self.losses.load(Ordering::Acquire);
-        self.flush_all();
-        #[cfg(feature = "shm")]
-        if let Some(lane) = self.lane.current()
-            && !poll_fn(|context| lane.poll_written(context)).await
-        {
-            return Err(SendError::Disconnected);
-        }
-        let is_written = poll_fn(|context| self.outbox.poll_written(context)).await;
-        // A new connection that has everything says nothing of what was lost with the old one.
-        if is_written && self.losses.load(Ordering::Acquire) == losses { Ok(()) } else { Err(SendError::Disconnected) }
-    }
-
-    pub(super) async fn close(&self) {
-        self.close_within(self.options.timeout).await;
-    }
-
-    /// As [`close`](Remote::close), with the patience of the last clone.
-    pub(super) async fn leave(&self) {
-        self.close_within(LAST_WRITE).await;
-    }
-
-    async fn close_within(&self, patience: Duration) {
-        self.begin_closing();
-        self.flush_all();
-        let _ = tokio::time::timeout(patience, self.wind_up()).await;
-        self.end(CLOSED);
-    }
-
-    /// The last clone is gone: what was accepted is written, without anybody waiting for it if possible.
-    pub(super) fn abandon(remote: &Arc<Self>) {
-        remote.begin_closing();
-        if remote.is_closed() {
-            return;
-        }
-        remote.flush_all();
-        if Handle::try_current().is_err() {
-            // Nobody knows whether the runtime runs again before the program ends.
-            #[cfg(feature = "shm")]
-            if let Some(lane) = remote.lane.current()
-                && remote.outbox.flush_blocking(LAST_WRITE)
-            {
-                lane.flush_blocking(LAST_WRITE);
-            }
-            remote.outbox.flush_blocking(LAST_WRITE);
-        }
-        // When the runtime ends before the task does, or has ended, dropping the task writes what is left.
-        let last = LastWrite(Arc::clone(remote));
-        remote.runtime.spawn(async move {
-            let _ = tokio::time::timeout(LAST_WRITE, last.0.wind_up()).await;
-            last.0.end(CLOSED);
-        });
-    }
-
-    fn begin_closing(&self) {
-        self.closing.store(true, Ordering::Release);
-        // Who waits to read goes on to the end.
-        self.queue.room().notify_waiters();
-    }
-
-    /// Writes what was accepted, and reads on until the broker has closed its end: who closes with confirmations or
-    /// frames on their way makes the other end's writing fail, and some then do not read on.
-    async fn wind_up(&self) {
-        #[cfg(feature = "shm")]
-        if let Some(lane) = self.lane.current() {
-            poll_fn(|context| lane.poll_written(context)).await;
-        }
-        if poll_fn(|context| self.outbox.poll_finish(context)).await {
-            let _ = self.state.subscribe().wait_for(ConnectionState::is_closed).await;
-        }
-    }
-
-    /// Ends the connection for good.
-    fn end(&self, reason: &str) {
-        self.lose(ConnectionState::closed(reason));
-        self.queue.close();
-        self.queued.notify_one();
-        self.closed.notify_one();
-    }
-
-    /// The connection is gone: so is what waited to be written or confirmed.
-    fn lose(&self, state: ConnectionState) {
-        self.losses.fetch_add(1, Ordering::AcqRel);
-        // Whoever learns of it by an operation finds it in the state, and the other way round.
-        ConnectionState::change(&self.state, state, || {
-            self.outbox.close();
-            #[cfg(feature = "shm")]
-            self.lane.lose();
-        });
-        self.pending.fail();
-        #[cfg(feature = "rpc")]
-        self.questions.fail();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.state.borrow().is_closed()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
-    /// Reads until the connection ends; connects again if that is wanted.
-    async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver) {
-        loop {
-            #[cfg(feature = "shm")]
-            let reason = self.receive_all(&socket, &mut receiver).await;
-            #[cfg(not(feature = "shm"))]
-            let reason = self.receive(&socket, &mut receiver).await;
-            if self.is_closing() {
-                return self.end(CLOSED);
-            }
-            let Some(reconnect) = self.options.reconnect else {
-                return self.end(&reason);
-            };
-            tracing::info!(client = %self.name, "connection lost: {reason}; connecting again");
-            self.lose(ConnectionState::Disconnected { reason });
-            let connected = tokio::select! {
-                () = self.closed.notified() => return,
-                connected = self.connect_again(reconnect) => connected,
-            };
-            socket = connected.0;
-            receiver = self.receiver(connected.1);
-            self.outbox.attach(Arc::clone(&socket), &self.first_frames(), false);
-            if self.is_closing() {
-                // It may have found nothing to close.
-                return self.end(CLOSED);
-            }
-            self.outbox.flush();
-            ConnectionState::change(&self.state, ConnectionState::Connected, || {});
-        }
-    }
-
-    /// What a new connection begins with: policies before the subscriptions that they are for.
-    fn first_frames(&self) -> Vec<u8> {
-        #[cfg(feature = "rpc")]
-        let mut frames = super::slow_policy::restoring_frames(&self.queue);
-        #[cfg(not(feature = "rpc"))]
-        let mut frames = Vec::new();
-        frames.extend(self.filters.frames());
-        frames
-    }
-
-    /// Tries until it succeeds.
-    async fn connect_again(&self, reconnect: Reconnect) -> (Arc<Socket>, handshake::Reader) {
-        let mut delay = reconnect.first_delay.max(MIN_INTERVAL);
-        loop {
-            tokio::time::sleep(delay).await;
-            let Options { endpoint, limits, timeout, .. } = &self.options;
-            match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
-                Ok(connected) => return connected,
-                Err(error) => tracing::debug!(client = %self.name, "not connected again: {error}"),
-            }
-            delay = (delay * 2).min(reconnect.max_delay).max(MIN_INTERVAL);
-        }
-    }
-
-    /// Hands on what arrives until the connection ends; says why it did.
-    #[cfg(not(feature = "shm"))]
-    async fn receive(&self, socket: &Socket, receiver: &mut Receiver) -> String {
-        let mut busy = BusyPoll::new(self.options.busy_poll);
-        loop {
-            if let Err(reason) = self.receive_some(socket, receiver, Some(&mut busy)).await {
-                return reason;
-            }
-        }
-    }
-
-    /// Waits for the socket, and hands on what it brings.
-    ///
-    /// # Errors
-    /// Why the connection has ended.
-    pub(super) async fn receive_some(
-        &self,
-        socket: &Socket,
-        receiver: &mut Receiver,
-        mut busy: Option<&mut BusyPoll>,
-    ) -> Result<(), String> {
-        // Frames may have come in one read with the handshake.
-        self.hand_on(receiver)?;
-        self.room_to_read().await;
-        let mut readiness = match &mut busy {
-            None => socket.readable().await,
-            Some(busy) => busy.readable(socket).await,
-        }
-        .map_err(|error| error.to_string())?;
-        let mut turn = 0;
-        loop {
-            let chunk = receiver.read(&mut readiness).map_err(|error| format!("the connection failed: {error}"))?;
-            match chunk {
-                Chunk::End => return Err("the broker closed the connection".to_owned()),
-                Chunk::Empty => break,
-                Chunk::Full(count) | Chunk::Last(count) => turn += count,
-            }
-            let arrived = self.hand_on(receiver)?;
-            if let Some(busy) = &mut busy {
-                busy.brought(arrived);
-            }
-            if matches!(chunk, Chunk::Last(_)) || self.queue.holds_reader() {
-                break;
-            }
-            if turn >= TURN {
-                turn = 0;
-                tokio::task::yield_now().await;
-            }
-        }
-        receiver.release();
-        Ok(())
-    }
-
-    /// Waits while senders are to wait for this client: nothing is read then.
-    pub(super) async fn room_to_read(&self) {
-        while self.is_held() {
-            let mut room = pin!(self.queue.room().notified());
-            // From here on, so that no room is missed that comes before the look.
-            room.as_mut().enable();
-            if self.is_held() {
-                room.await;
-            }
-        }
-    }
-
-    fn is_held(&self) -> bool {
-        self.queue.holds_reader() && !self.is_closing()
-    }
-
-    /// Hands on what was read; says how many frames and confirmations that were.
-    fn hand_on(&self, receiver: &mut Receiver) -> Result<usize, String> {
-        let decoded = receiver.decode();
-        let arrived = receiver.inbox.len();
-        self.deliver(receiver);
-        decoded.map_err(|violation| format!("the broker violated the protocol: {violation}"))?;
-        Ok(arrived)
-    }
-
-    /// Data before confirmations: who waits for its confirmation finds what came before it.
-    pub(super) fn deliver(&self, receiver: &mut Receiver) {
-        let inbox = &mut receiver.inbox;
-        if inbox.is_empty() {
-            return;
-        }
-        let gap = inbox.end_read();
-        let arrived = self.queue.extend(&mut inbox.frames, gap);
-        self.pending.confirm(arrived, &mut inbox.codes);
-    }
-
-    fn flush_all(&self) {
-        self.outbox.flush();
-        #[cfg(feature = "shm")]
-        if let Some(lane) = self.lane.current() {
-            lane.flush();
-        }
-    }
-
     /// Flushes what callers leave behind, keeps the connection alive, gives up on late confirmations.
     async fn keep(self: Arc<Self>) {
         let mut pings = every(self.options.keep_alive);
@@ -526,25 +266,6 @@ fn every(interval: Duration) -> Interval {
     let mut ticks = tokio::time::interval(interval.max(MIN_INTERVAL));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// Writes what is left and ends the connection when it is dropped before its task has done that.
-struct LastWrite(Arc<Remote>);
-
-impl Drop for LastWrite {
-    fn drop(&mut self) {
-        if !self.0.is_closed() {
-            // What waits before the socket comes before what waits before the lane, and lets the broker read that.
-            #[cfg(feature = "shm")]
-            if let Some(lane) = self.0.lane.current()
-                && self.0.outbox.flush_blocking(LAST_WRITE)
-            {
-                lane.flush_blocking(LAST_WRITE);
-            }
-            self.0.outbox.finish_blocking(LAST_WRITE, LINGER);
-            self.0.end(CLOSED);
-        }
-    }
 }
 
 fn append(batch: &mut Batch, content: &Content<'_>) {

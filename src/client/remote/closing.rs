@@ -1,0 +1,149 @@
+//! The end of a connection: what was accepted is still written.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::{CLOSED, Remote};
+use crate::client::ConnectionState;
+use crate::client::error::SendError;
+
+/// How long a dropped client may block its thread, or the end of its runtime, to write what it had accepted ...
+const LAST_WRITE: Duration = Duration::from_secs(5);
+/// ... and then to let the broker read it.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Remote {
+    pub(in crate::client) async fn flush(&self) -> Result<(), SendError> {
+        let losses = self.losses.load(Ordering::Acquire);
+        self.flush_all();
+        #[cfg(feature = "shm")]
+        if let Some(lane) = self.lane.current()
+            && !poll_fn(|context| lane.poll_written(context)).await
+        {
+            return Err(SendError::Disconnected);
+        }
+        let is_written = poll_fn(|context| self.outbox.poll_written(context)).await;
+        // A new connection that has everything says nothing of what was lost with the old one.
+        if is_written && self.losses.load(Ordering::Acquire) == losses { Ok(()) } else { Err(SendError::Disconnected) }
+    }
+
+    pub(in crate::client) async fn close(&self) {
+        self.close_within(self.options.timeout).await;
+    }
+
+    /// As [`close`](Remote::close), with the patience of the last clone.
+    pub(in crate::client) async fn leave(&self) {
+        self.close_within(LAST_WRITE).await;
+    }
+
+    async fn close_within(&self, patience: Duration) {
+        self.begin_closing();
+        self.flush_all();
+        let _ = tokio::time::timeout(patience, self.wind_up()).await;
+        self.end(CLOSED);
+    }
+
+    /// The last clone is gone: what was accepted is written, without anybody waiting for it if possible.
+    pub(in crate::client) fn abandon(remote: &Arc<Self>) {
+        remote.begin_closing();
+        if remote.is_closed() {
+            return;
+        }
+        remote.flush_all();
+        if Handle::try_current().is_err() {
+            // Nobody knows whether the runtime runs again before the program ends.
+            #[cfg(feature = "shm")]
+            if let Some(lane) = remote.lane.current()
+                && remote.outbox.flush_blocking(LAST_WRITE)
+            {
+                lane.flush_blocking(LAST_WRITE);
+            }
+            remote.outbox.flush_blocking(LAST_WRITE);
+        }
+        // When the runtime ends before the task does, or has ended, dropping the task writes what is left.
+        let last = LastWrite(Arc::clone(remote));
+        remote.runtime.spawn(async move {
+            let _ = tokio::time::timeout(LAST_WRITE, last.0.wind_up()).await;
+            last.0.end(CLOSED);
+        });
+    }
+
+    fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+        // Who waits to read goes on to the end.
+        self.queue.room().notify_waiters();
+    }
+
+    /// Writes what was accepted, and reads on until the broker has closed its end: who closes with confirmations or
+    /// frames on their way makes the other end's writing fail, and some then do not read on.
+    async fn wind_up(&self) {
+        #[cfg(feature = "shm")]
+        if let Some(lane) = self.lane.current() {
+            poll_fn(|context| lane.poll_written(context)).await;
+        }
+        if poll_fn(|context| self.outbox.poll_finish(context)).await {
+            let _ = self.state.subscribe().wait_for(ConnectionState::is_closed).await;
+        }
+    }
+
+    /// Ends the connection for good.
+    pub(super) fn end(&self, reason: &str) {
+        self.lose(ConnectionState::closed(reason));
+        self.queue.close();
+        self.queued.notify_one();
+        self.closed.notify_one();
+    }
+
+    /// The connection is gone: so is what waited to be written or confirmed.
+    pub(super) fn lose(&self, state: ConnectionState) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        // Whoever learns of it by an operation finds it in the state, and the other way round.
+        ConnectionState::change(&self.state, state, || {
+            self.outbox.close();
+            #[cfg(feature = "shm")]
+            self.lane.lose();
+        });
+        self.pending.fail();
+        #[cfg(feature = "rpc")]
+        self.questions.fail();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.borrow().is_closed()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn flush_all(&self) {
+        self.outbox.flush();
+        #[cfg(feature = "shm")]
+        if let Some(lane) = self.lane.current() {
+            lane.flush();
+        }
+    }
+}
+
+/// Writes what is left and ends the connection when it is dropped before its task has done that.
+struct LastWrite(Arc<Remote>);
+
+impl Drop for LastWrite {
+    fn drop(&mut self) {
+        if !self.0.is_closed() {
+            // What waits before the socket comes before what waits before the lane, and lets the broker read that.
+            #[cfg(feature = "shm")]
+            if let Some(lane) = self.0.lane.current()
+                && self.0.outbox.flush_blocking(LAST_WRITE)
+            {
+                lane.flush_blocking(LAST_WRITE);
+            }
+            self.0.outbox.finish_blocking(LAST_WRITE, LINGER);
+            self.0.end(CLOSED);
+        }
+    }
+}

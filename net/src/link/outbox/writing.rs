@@ -1,0 +1,186 @@
+//! Who writes an outbox, and how far.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use super::Outbox;
+use super::state::State;
+use crate::link::Socket;
+
+/// A party writes at most this many batches before it hands over: frames of others must not hold it for ever.
+const MAX_ROUNDS: usize = 8;
+/// Between two looks at a blocked socket, when the system has no descriptor for a proper wait.
+const RETRY: Duration = Duration::from_millis(10);
+
+enum Outcome {
+    /// Nothing is left.
+    Done,
+    /// The socket takes no more, or others should have their turn.
+    Blocked,
+    /// There is no connection, or it is broken.
+    Closed,
+    /// The connection was closed or replaced meanwhile; what a new one was to write is left to this party.
+    Replaced,
+}
+
+impl Outbox {
+    /// Writes what is queued, as far as the socket takes it at once. Never blocks; callable from any thread.
+    pub fn flush(self: &Arc<Self>) {
+        loop {
+            let state = self.state.lock();
+            if state.busy || state.blocked || state.corked || state.broken || state.bytes() == 0 {
+                return;
+            }
+            match self.write(state) {
+                Outcome::Replaced => {}
+                Outcome::Blocked => return self.spawn_drain(),
+                Outcome::Done | Outcome::Closed => return,
+            }
+        }
+    }
+
+    /// Writes until nothing is left, blocking the thread for at most `patience`. Says whether all was written; what
+    /// was not still goes out as the peer reads, as long as there is a runtime.
+    pub fn flush_blocking(self: &Arc<Self>, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let mut state = self.state.lock();
+            let Some(socket) = state.socket.clone() else { return false };
+            if state.broken {
+                return false;
+            }
+            if state.bytes() == 0 && !state.busy {
+                return true;
+            }
+            let may_write = !state.busy && !state.corked;
+            if may_write {
+                state.blocked = false;
+                match self.write(state) {
+                    Outcome::Done => return true,
+                    Outcome::Closed => return false,
+                    Outcome::Replaced => continue,
+                    Outcome::Blocked => {}
+                }
+            } else {
+                drop(state);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                if may_write {
+                    self.spawn_drain();
+                }
+                return false;
+            }
+            if !may_write || !socket.wait_writable(left.min(Duration::from_millis(100))) {
+                std::thread::sleep(Duration::from_micros(100).min(left));
+            }
+        }
+    }
+
+    /// As [`flush_blocking`](Outbox::flush_blocking); then tells the peer that nothing more will come and waits for
+    /// it to close, for at most `linger`: a peer that cannot answer may not read on.
+    pub fn finish_blocking(self: &Arc<Self>, patience: Duration, linger: Duration) {
+        if !self.flush_blocking(patience) {
+            return;
+        }
+        let socket = self.state.lock().socket.clone();
+        if let (Some(socket), Poll::Ready(true)) = (socket, self.poll_finish(&mut Context::from_waker(Waker::noop()))) {
+            socket.wait_end(linger);
+        }
+    }
+
+    fn spawn_drain(self: &Arc<Self>) {
+        let outbox = Arc::clone(self);
+        self.runtime.spawn(async move { outbox.drain().await });
+    }
+
+    /// Waits for room and goes on writing until nothing is left. More than one of these may be about: each goes on
+    /// only while its connection is the current one and blocked.
+    async fn drain(self: Arc<Self>) {
+        loop {
+            let Some(socket) = self.state.lock().socket.clone() else { return };
+            if socket.writable().await.is_err() {
+                // Out of descriptors, which is not this peer's fault: look again instead of being told.
+                tokio::time::sleep(RETRY).await;
+            }
+            let mut state = self.state.lock();
+            // Somebody else may have taken over, or a new connection may be in place.
+            if !state.is_attached_to(&socket) || !state.blocked {
+                return;
+            }
+            state.blocked = false;
+            match self.write(state) {
+                Outcome::Blocked => {}
+                Outcome::Replaced => return self.flush(),
+                Outcome::Done | Outcome::Closed => return,
+            }
+        }
+    }
+
+    /// Writes in rounds; the caller has seen that nobody else does.
+    fn write<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Outcome {
+        let Some(socket) = state.socket.clone() else { return Outcome::Closed };
+        state.busy = true;
+        for _ in 0..MAX_ROUNDS {
+            let mut writing = std::mem::take(&mut state.writing);
+            if writing.is_done() {
+                if state.queue.is_empty() {
+                    state.writing = writing;
+                    state.busy = false;
+                    return Outcome::Done;
+                }
+                writing.swap(&mut state.queue);
+            }
+            let before = writing.bytes_left();
+            state.in_flight = (writing.frames_left(), before);
+            drop(state);
+            let mut outcome = Ok(true);
+            while !writing.is_done() && matches!(outcome, Ok(true)) {
+                outcome = writing.write_once(&socket);
+            }
+            state = self.state.lock();
+            state.in_flight = (0, 0);
+            if !state.is_attached_to(&socket) {
+                state.busy = false;
+                drop(state);
+                return Outcome::Replaced;
+            }
+            state.progress += u64::from(writing.bytes_left() < before);
+            state.writing = writing;
+            self.wake_waiting(&mut state);
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    state.busy = false;
+                    self.give_up(state, &socket);
+                    return Outcome::Closed;
+                }
+            }
+        }
+        state.busy = false;
+        state.blocked = true;
+        Outcome::Blocked
+    }
+
+    /// The connection is of no use any longer. Its reader sees the end and closes it, also one that does not read
+    /// because it waits for the peer to do so.
+    fn give_up(&self, mut state: MutexGuard<'_, State>, socket: &Socket) {
+        state.broken = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        socket.shut_down();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake_waiting(&self, state: &mut State) {
+        if !state.waiting.is_empty() && !self.over_half(state) {
+            state.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+}

@@ -52,8 +52,15 @@ impl Touched {
     pub(crate) fn heed(&mut self, peer: &Arc<Peer>, touch: Touch) {
         match touch {
             Touch::First => self.peers.push(Arc::clone(peer)),
-            Touch::Due if self.peers.len() > 1 => peer.sink.flush(),
-            Touch::Again | Touch::Due => {}
+            Touch::Again => {}
+            Touch::Due => self.flush_if_several(peer),
+        }
+    }
+
+    #[cold]
+    fn flush_if_several(&self, peer: &Peer) {
+        if self.peers.len() > 1 {
+            peer.sink.flush();
         }
     }
 

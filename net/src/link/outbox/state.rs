@@ -103,8 +103,11 @@ impl State {
         if self.token.replace(token) != Some(token) {
             return Touch::First;
         }
-        let is_writable = !self.busy && !self.blocked && !self.corked;
-        if is_writable && self.queue.bytes() >= WRITE_AT { Touch::Due } else { Touch::Again }
+        if self.queue.bytes() < WRITE_AT || self.busy || self.blocked || self.corked {
+            Touch::Again
+        } else {
+            Touch::Due
+        }
     }
 
     pub(super) fn wait(&mut self, context: &Context<'_>) {

@@ -15,3 +15,4 @@ mod pid_files;
 mod program;
 mod syslog;
 mod units;
+mod unread_log;

@@ -35,7 +35,9 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // Failures to log would be told to standard error, by a call that panics when that is closed.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    log.with_writer(std::io::stderr).with_target(false).init();
     let mut output = Output::new(options.json);
     match run(&options, &mut output).and_then(|()| output.finish()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,7 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
                 .ok_or("syslog is in use already")?;
         tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .log_internal_errors(false)
             .with_writer(syslog)
             .with_ansi(false)
             .without_time()
@@ -31,6 +32,8 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         tracing_subscriber::fmt()
             .with_env_filter(filter)
+            // It would be told to standard error, by a call that panics when that is closed.
+            .log_internal_errors(false)
             .with_writer(std::io::stderr)
             .with_ansi(is_terminal)
             .with_target(false)

@@ -31,7 +31,7 @@ pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<Async
     AsyncFd::with_interest(descriptor, interest)
 }
 
-/// Waits with the descriptor's own place for a waker, which costs a third of entering and leaving its list of many.
+/// Waits with the descriptor's one place for a waker, which costs less than to enter and leave its list of many.
 async fn readable(descriptor: &AsyncFd<OwnedFd>) -> io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
     poll_fn(|context| descriptor.poll_read_ready(context)).await
 }

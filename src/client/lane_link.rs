@@ -39,8 +39,8 @@ pub(super) struct LaneLink {
 
 /// Where the lane is.
 enum Place {
-    /// Of a client with one connection in its life: to find the lane takes no lock, which costs a small frame a tenth
-    /// of its way. Afterwards it stays, closed, as long as the client.
+    /// Of a client with one connection in its life: to find the lane takes no lock, which cost its sender a tenth
+    /// of the time of a small frame. Afterwards it stays, closed, as long as the client.
     Once(OnceLock<Arc<UpLane>>),
     /// Of a client that connects again.
     Changing(RwLock<Option<Arc<UpLane>>>),

@@ -255,12 +255,18 @@ mod tests {
         last_token: Mutex<u64>,
         flushes: AtomicUsize,
         is_full: bool,
+        /// Every frame after the first of a batch makes much wait.
+        is_due: bool,
     }
 
     impl FakeSink {
         fn touch(&self, token: u64) -> Touch {
             let mut last = self.last_token.lock();
-            if std::mem::replace(&mut *last, token) == token { Touch::Again } else { Touch::First }
+            match std::mem::replace(&mut *last, token) == token {
+                false => Touch::First,
+                true if self.is_due => Touch::Due,
+                true => Touch::Again,
+            }
         }
     }
 
@@ -352,6 +358,34 @@ mod tests {
         assert_eq!(sender.codes.lock().len(), 3);
         assert_eq!(receiver.flushes.load(Ordering::Relaxed) - flushed_before.1, 2, "its own batch and the sender's");
         assert_eq!(sender.flushes.load(Ordering::Relaxed) - flushed_before.0, 1);
+    }
+
+    #[test]
+    fn what_is_due_is_flushed_amid_a_batch_that_has_several_receivers() {
+        let router = router();
+        let due = || Arc::new(FakeSink { is_due: true, ..FakeSink::default() });
+        let (sender, one, other) = (Arc::new(FakeSink::default()), due(), due());
+        let from = register(&router, "from", &sender);
+        let _peers = [register(&router, "to.one", &one), register(&router, "to.other", &other)];
+        let mut touched = Touched::new(from.id);
+        let mut source = Source::new(from);
+        let flushes = || [&one, &other].map(|sink| sink.flushes.load(Ordering::Relaxed));
+        let mut send = |operation, address: &str| {
+            let before = flushes();
+            let request = request(operation, QoS::No, address);
+            router.route(&mut source, request, Routed::Borrowed(b"hi"), &mut touched).unwrap();
+            let after = flushes();
+            (after[0] - before[0], after[1] - before[1])
+        };
+        assert_eq!(send(Operation::Message, "to.one"), (0, 0), "it is the first");
+        assert_eq!(send(Operation::Message, "to.one"), (0, 0), "the end of the batch is waited for");
+        // In whatever order: the other is the first of its own.
+        send(Operation::Broadcast, "to.*");
+        assert_eq!(send(Operation::Broadcast, "to.*"), (1, 1));
+        assert_eq!(send(Operation::Message, "to.other"), (0, 1));
+        let before = flushes();
+        router.finish(&mut touched);
+        assert_eq!(flushes(), before.map(|count| count + 1), "once more at the end");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! two clients. In place of `buswayd`, where only round trips are measured:
 //!
 //! ```sh
-//! cargo build --release --manifest-path benches/versus/Cargo.toml --example least_broker
+//! cargo build --release --target-dir target --manifest-path benches/versus/Cargo.toml --example least_broker
 //! tools/versus.sh compare --only round_trip --payloads 64 --systems busrt,buswayd-busrt-client \
 //!   --buswayd target/release/examples/least_broker
 //! ```

@@ -2,7 +2,7 @@
 //! read a byte from a pipe and write one.
 //!
 //! ```sh
-//! cargo run --release --manifest-path benches/versus/Cargo.toml --example least_round_trip
+//! cargo run --release --target-dir target --manifest-path benches/versus/Cargo.toml --example least_round_trip
 //! ```
 
 use std::io::{self, Read, Write};

@@ -13,7 +13,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::claim::Claim;
-use super::socket::{Origin, Socket, watch};
+use super::socket::{Origin, Socket};
+use super::watch::watch;
 use super::{BindError, Endpoint};
 
 /// Connections that may wait to be accepted; the system's own limit applies too.

@@ -14,6 +14,7 @@ mod listener;
 mod outbox;
 mod reader;
 mod socket;
+mod watch;
 
 pub use batch::{Batch, Body, BodyObject};
 pub use bind_error::BindError;
@@ -23,4 +24,5 @@ pub use fifo::Fifo;
 pub use listener::Listener;
 pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
 pub use reader::FrameReader;
-pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket, Watch, has_ended};
+pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket};
+pub use watch::{Watch, has_ended};

@@ -1,6 +1,5 @@
 //! One connection.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -17,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::Endpoint;
+use super::watch::{readable, watch};
 
 /// The send buffer asked for on both ends: large payloads then take a fifth fewer turns.
 const SEND_BUFFER: usize = 1 << 20;
@@ -24,57 +24,6 @@ const SEND_BUFFER: usize = 1 << 20;
 const MAX_DESCRIPTORS: usize = 8;
 /// Between attempts to connect to a broker whose queue of new connections is full.
 const CONNECT_RETRY: Duration = Duration::from_millis(5);
-
-/// Registers a descriptor with the runtime.
-#[allow(deprecated, reason = "deprecated for sources that may change their descriptor: an `OwnedFd` cannot")]
-pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(descriptor, interest)
-}
-
-/// Waits with the descriptor's one place for a waker, which costs less than to enter and leave its list of many.
-async fn readable(descriptor: &AsyncFd<OwnedFd>) -> io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
-    poll_fn(|context| descriptor.poll_read_ready(context)).await
-}
-
-/// A descriptor that somebody else rings, watched by the runtime; edge-triggered, and never read here.
-#[derive(Debug)]
-pub struct Watch {
-    descriptor: AsyncFd<OwnedFd>,
-}
-
-impl Watch {
-    /// Registers a descriptor.
-    ///
-    /// # Errors
-    /// When it cannot be registered.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        Ok(Self { descriptor: watch(descriptor, Interest::READABLE)? })
-    }
-
-    /// Waits until it was rung since the last call. One task at a time: who waited before is not woken.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub async fn rung(&self) -> io::Result<()> {
-        readable(&self.descriptor).await?.clear_ready();
-        Ok(())
-    }
-}
-
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.get_ref().as_fd()
-    }
-}
-
-/// Whether the process of a pidfd has ended.
-pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
-    let mut descriptors = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    matches!(rustix::event::poll(&mut descriptors, Some(&Timespec::default())), Ok(1..))
-}
 
 /// Who is at the other end, as the kernel attests it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

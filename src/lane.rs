@@ -37,6 +37,8 @@ mod options;
 #[cfg(feature = "broker")]
 mod patient_sink;
 #[cfg(feature = "shm")]
+mod payload_batch;
+#[cfg(feature = "shm")]
 mod placing;
 #[cfg(feature = "shm")]
 mod queue;

@@ -182,7 +182,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         }
         let is_first = state.producer.unsignaled() == 0;
         if let Load::Large(Large::Held(held)) = &load {
-            state.unsignaled_payload += P::length(held);
+            state.payloads.add(P::length(held));
         }
         item.head = item.head.with_op_id(op_id());
         let taken = state.take(item, load, 0);
@@ -268,7 +268,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     /// closed.
     pub(super) fn poll_written(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state.lock();
-        if state.closed || state.backlog.is_empty() {
+        if state.closed || state.waiting_frames() == 0 {
             self.ring(&mut state);
             return Poll::Ready(!state.closed);
         }
@@ -326,7 +326,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
 
     #[inline]
     fn ring(&self, state: &mut MutexGuard<'_, State<P>>) {
-        state.unsignaled_payload = 0;
+        state.payloads.end();
         if state.producer.must_ring() {
             self.bell.ring();
         }

@@ -8,6 +8,7 @@ use busway_shm::layout::{GRANULE, Head};
 use busway_shm::{Descriptor, Parts, Violation, record_length, short_record_length};
 
 use super::backlog::{Backlog, Front, Large};
+use super::payload_batch::PayloadBatch;
 use super::placing::Placing;
 use super::queue::{Item, LaneProducer, Load};
 use super::record::{Progress, push_large};
@@ -15,9 +16,6 @@ use super::record::{Progress, push_large};
 /// Bytes that a sleeping consumer is not woken for while their sender may go on: the bell is then rung by whoever
 /// ends the batch.
 const RING_AT: u64 = 32 << 10;
-/// The same for payloads in place. Who writes on would drive them out of the caches before anybody reads them, and the
-/// readers would stand still meanwhile.
-const RING_AT_PAYLOAD: usize = 256 << 10;
 /// Fragments are this fraction of the ring: small enough that several fit whenever half of it is free.
 const FRAGMENT_FRACTION: usize = 8;
 
@@ -37,8 +35,7 @@ pub(super) struct State<P: Placing> {
     pub(super) spills: bool,
     /// The consumer's position when it began to.
     pub(super) spills_since: u64,
-    /// Bytes of payloads in place that came since somebody looked whether the other side sleeps.
-    pub(super) unsignaled_payload: usize,
+    pub(super) payloads: PayloadBatch,
     pub(super) closed: bool,
     pub(super) violation: Option<Violation>,
 }
@@ -58,7 +55,7 @@ impl<P: Placing> State<P> {
             waiting: Vec::new(),
             spills: false,
             spills_since: 0,
-            unsignaled_payload: 0,
+            payloads: PayloadBatch::default(),
             closed: false,
             violation: None,
         }
@@ -72,7 +69,7 @@ impl<P: Placing> State<P> {
 
     /// Whether a sleeping consumer is woken although its sender may go on.
     pub(super) fn is_batch_full(&self) -> bool {
-        self.producer.unsignaled() >= RING_AT || self.unsignaled_payload >= RING_AT_PAYLOAD
+        self.producer.unsignaled() >= RING_AT || self.payloads.is_full()
     }
 
     pub(super) fn level(&self) -> Level {

@@ -83,6 +83,13 @@ struct Side {
 }
 
 impl Side {
+    /// The bell has rung.
+    fn hush(&mut self, rung: std::io::Result<()>) -> Result<(), String> {
+        rung.map_err(|error| error.to_string())?;
+        self.is_mute = !DownWaiter::hush(&self.bell);
+        Ok(())
+    }
+
     /// Now and then: a broker that writes whenever the ring is empty must not keep the application from running.
     async fn give_others_a_turn(&mut self) {
         self.looks = self.looks.wrapping_add(1);
@@ -112,10 +119,12 @@ impl LaneLink {
     /// more than the rest of its way.
     #[inline]
     fn with<T>(&self, work: impl FnOnce(&Arc<UpLane>) -> T) -> Option<T> {
-        if !self.is_on.load(Ordering::Acquire) {
-            return None;
-        }
-        self.lane.with(work)
+        if self.is_on() { self.lane.with(work) } else { None }
+    }
+
+    #[inline]
+    fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Acquire)
     }
 
     /// Why there is none; `None` when there is one.
@@ -153,9 +162,24 @@ impl Remote {
         context: &mut Context<'_>,
         operation: &mut Operation<'_>,
     ) -> Option<Poll<Accepted>> {
+        if self.lane.is_on() { self.poll_send_by(context, operation) } else { None }
+    }
+
+    /// Sends by the lane after the socket has refused it: the connection's task is about to say that it is on.
+    #[cold]
+    pub(super) fn poll_send_switched(
+        &self,
+        context: &mut Context<'_>,
+        operation: &mut Operation<'_>,
+    ) -> Option<Poll<Accepted>> {
+        self.poll_send_by(context, operation)
+    }
+
+    #[inline(always)]
+    fn poll_send_by(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Option<Poll<Accepted>> {
         let mut answer = None;
         let qos = operation.qos;
-        let offered = self.lane.with(|lane| {
+        let offered = self.lane.lane.with(|lane| {
             lane.poll_send(
                 context,
                 (operation.operation, qos),
@@ -173,7 +197,24 @@ impl Remote {
         context: &mut Context<'_>,
         filters: &mut Filters<'_>,
     ) -> Option<Poll<Accepted>> {
-        let lane = self.lane.current()?;
+        self.poll_change_by(&*self.lane.current()?, context, filters)
+    }
+
+    /// Changes filters by the lane after the socket has refused it; as [`poll_send_switched`](Self::poll_send_switched).
+    pub(super) fn poll_change_switched(
+        &self,
+        context: &mut Context<'_>,
+        filters: &mut Filters<'_>,
+    ) -> Option<Poll<Accepted>> {
+        self.poll_change_by(&*self.lane.lane.with(Arc::clone)?, context, filters)
+    }
+
+    fn poll_change_by(
+        &self,
+        lane: &UpLane,
+        context: &mut Context<'_>,
+        filters: &mut Filters<'_>,
+    ) -> Option<Poll<Accepted>> {
         let mut answer = None;
         let list = filters.filters.join("\0");
         let kind = (filters.operation, filters.qos);
@@ -262,7 +303,12 @@ impl Remote {
         side.lane.pump().map_err(broken)?;
         let mut looks = false;
         if side.is_switched {
-            self.room_to_read().await;
+            tokio::select! {
+                biased;
+                () = self.room_to_read() => {}
+                // The broker makes room for those who send, among them perhaps whoever is to make room here.
+                rung = side.bell.rung(), if !side.is_mute => return side.hush(rung),
+            }
             let (records, more) = self.hand_on_lane(receiver, &mut side.intake)?;
             busy.brought(records);
             if more {
@@ -280,11 +326,7 @@ impl Remote {
             // The socket before a ring that may never be empty.
             biased;
             received = self.receive_some(socket, receiver, None) => received,
-            rung = side.bell.rung(), if !side.is_mute => {
-                rung.map_err(|error| error.to_string())?;
-                side.is_mute = !DownWaiter::hush(&side.bell);
-                Ok(())
-            }
+            rung = side.bell.rung(), if !side.is_mute => side.hush(rung),
             found = busy.look(|| side.intake.poll()), if looks => {
                 if !found.map_err(broken)? {
                     return Ok(());

@@ -56,7 +56,9 @@ impl Hold {
         if !self.is_held.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        waiting.push(context.waker().clone());
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
         Poll::Pending
     }
 }
@@ -122,11 +124,13 @@ impl Local {
 
     /// Routes a message, broadcast or publication, on this thread, unless an earlier one waits for its receiver.
     pub(super) fn poll_send(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Poll<Accepted> {
+        let mut party = self.party.lock();
+        // Under the lock, under which waits begin: nothing overtakes the frame that waits.
         ready!(self.hold.poll_free(context));
-        Poll::Ready(self.send(operation))
+        Poll::Ready(self.send(&mut party, operation))
     }
 
-    fn send(&self, operation: &mut Operation<'_>) -> Accepted {
+    fn send(&self, party: &mut Party, operation: &mut Operation<'_>) -> Accepted {
         check(operation, &self.router.limits)?;
         if self.peer.is_ended() {
             return Err(SendError::Disconnected.into());
@@ -138,8 +142,7 @@ impl Local {
             address: operation.address.as_bytes(),
             receiver: operation.receiver.unwrap_or_default().as_bytes(),
         };
-        let mut party = self.party.lock();
-        let Party { source, touched } = &mut *party;
+        let Party { source, touched } = party;
         self.peer.received.add(1, operation.content.len() as u64);
         let content = operation.content.clone();
         let is_control =

@@ -161,7 +161,7 @@ impl Remote {
         });
         #[cfg(feature = "shm")]
         if matches!(offered, Poll::Ready(Err(Refused::Switched)))
-            && let Some(offered) = self.poll_send_by_lane(context, operation)
+            && let Some(offered) = self.poll_send_switched(context, operation)
         {
             return offered;
         }
@@ -186,7 +186,7 @@ impl Remote {
         });
         #[cfg(feature = "shm")]
         if matches!(offered, Poll::Ready(Err(Refused::Switched)))
-            && let Some(offered) = self.poll_change_by_lane(context, filters)
+            && let Some(offered) = self.poll_change_switched(context, filters)
         {
             return offered;
         }

@@ -2,7 +2,8 @@
 
 use busway::{Client, QoS};
 
-use crate::support::{Bus, keep, next};
+use crate::stalled::{QUEUE, bus, info};
+use crate::support::{Bus, keep, next, on_lane, until};
 
 /// The negotiation takes some turns of the runtime: each round ends it after another number of them.
 const ROUNDS: usize = 400;
@@ -56,6 +57,48 @@ async fn what_a_client_has_sent_before_it_ends_amid_the_switch_arrives() {
         }
         subscriber.publish("last/words", "done").qos(QoS::Processed).await.unwrap();
         assert_eq!(next(&subscriber).await.payload().as_slice(), b"done");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_has_sent_before_it_ends_arrives_although_it_has_not_read_what_waits_for_it() {
+    const LAST_WORDS: u64 = 500;
+    keep(async {
+        let bus = bus().await;
+        let subscriber = bus.lane("subscriber").await;
+        subscriber.subscribe("last/words").await.unwrap();
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let socket = bus.socket();
+        let leaving = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let client = runtime.block_on(async {
+                let client = Client::connect(socket, "stalled").await.unwrap();
+                on_lane(&client).await;
+                client.subscribe("flood").qos(QoS::Processed).await.unwrap();
+                ready.send(()).unwrap();
+                told.recv().unwrap();
+                for number in 0..LAST_WORDS {
+                    client.publish("last/words", number.to_string()).try_enqueue().unwrap();
+                }
+                client
+            });
+            // Whoever would read for the client ends first.
+            drop(runtime);
+            drop(client);
+        });
+        is_ready.await.unwrap();
+        let publisher = bus.unix("publisher").await;
+        while info(&bus).queue <= QUEUE / 2 + QUEUE / 4 {
+            publisher.publish("flood", vec![7; 200]).qos(QoS::Processed).await.unwrap();
+        }
+        go_on.send(()).unwrap();
+        for number in 0..LAST_WORDS {
+            assert_eq!(next(&subscriber).await.payload().as_slice(), number.to_string().as_bytes());
+        }
+        leaving.join().unwrap();
+        until(|| bus.broker().clients().clients.iter().all(|client| client.name != "stalled")).await;
     })
     .await;
 }

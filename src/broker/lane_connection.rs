@@ -43,16 +43,19 @@ impl Connection {
         let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());
         loop {
             lane.pump()?;
-            let is_held = ended.is_none() && lane.is_half_full();
+            // What a client has left before it went is routed, however much waits for it.
+            let is_last = ended.is_some();
+            let is_held = !is_last && lane.is_half_full();
             self.hold_lane(is_held);
-            if ended.is_some() {
+            if is_last {
                 turn = TURN_RECORDS;
             }
-            let (mut read, mut more) = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, turn)? };
+            let mut routed = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, (turn, is_last))? };
             while self.touched.has_waits() {
                 self.wait_for_room().await;
-                (read, more) = self.route_lane(&lane, &mut intake, turn)?;
+                routed = self.route_lane(&lane, &mut intake, (turn, is_last))?;
             }
+            let (read, more) = routed;
             if let Some(end) = ended {
                 lane.pump()?;
                 return Err(end);
@@ -99,8 +102,13 @@ impl Connection {
     }
 
     /// Routes what is in the ring, at most `turn` records of it, as one batch; says how many these were, and whether
-    /// there may be more.
-    fn route_lane(&mut self, lane: &Arc<DownLane>, intake: &mut Intake, turn: usize) -> Result<(usize, bool), End> {
+    /// there may be more. The last turn of a client that has gone does not end early.
+    fn route_lane(
+        &mut self,
+        lane: &Arc<DownLane>,
+        intake: &mut Intake,
+        (turn, is_last): (usize, bool),
+    ) -> Result<(usize, bool), End> {
         let mut pace = Pace::new(self.shared.look_interval);
         intake.begin_turn(turn);
         let outcome = loop {
@@ -115,7 +123,7 @@ impl Connection {
             if pace.is_flush_due() {
                 self.touched.flush();
             }
-            if pace.is_look_due() && lane.is_half_full() {
+            if pace.is_look_due() && !is_last && lane.is_half_full() {
                 break Ok(true);
             }
         };

@@ -383,8 +383,9 @@ impl Shared {
                 state.frames.ruled().append(frame, policy);
                 return Ok(());
             }
-            Pushed::Dropped => {
-                state.lost += 1;
+            Pushed::Dropped { older } => {
+                state.lost += older + 1;
+                state.dropped += older;
                 Unpushed::Lost(None)
             }
             #[cfg(feature = "broker")]

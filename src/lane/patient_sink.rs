@@ -13,6 +13,7 @@ use busway_net::wire::{Payloads, ResultCode};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 
 use super::{Declined, LaneStatus, Outgoing, RemoteSink, Sink, StoredFrame};
 use crate::policy::{PolicyQueue, Pushed, Queued, Rules, SlowPolicy};
@@ -27,6 +28,8 @@ pub(crate) struct PatientSink<S> {
     limits: OutboxLimits,
     runtime: Handle,
     overflow: OnceLock<Arc<Overflow>>,
+    /// Nobody would end the task of an overflow that comes after the end.
+    is_closed: Mutex<bool>,
 }
 
 /// What waits, and what may be done with it.
@@ -58,7 +61,14 @@ enum Moved {
 impl<S: RemoteSink> PatientSink<S> {
     /// The sink of a peer. A task of the current runtime moves on what waits.
     pub(crate) fn new(within: S, receiver: u64, limits: OutboxLimits) -> Self {
-        Self { within, receiver, limits, runtime: Handle::current(), overflow: OnceLock::new() }
+        Self {
+            within,
+            receiver,
+            limits,
+            runtime: Handle::current(),
+            overflow: OnceLock::new(),
+            is_closed: Mutex::default(),
+        }
     }
 
     /// Whether the sink within takes frames at the moment.
@@ -84,7 +94,10 @@ impl<S: RemoteSink> PatientSink<S> {
                 overflow.filled.notify_one();
                 Ok(Touch::Again)
             }
-            Pushed::Dropped => Err(Declined::Dropped),
+            Pushed::Dropped { older } => {
+                overflow.dropped.fetch_add(older, Ordering::Relaxed);
+                Err(Declined::Dropped)
+            }
             Pushed::Full(_) => match policy {
                 SlowPolicy::Wait(bound) if !state.is_stalled => Err(Declined::Wait(bound)),
                 SlowPolicy::Wait(_) => {
@@ -131,6 +144,7 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
     }
 
     fn close(&self) -> Level {
+        *self.is_closed.lock() = true;
         let waiting = self.overflow.get().map_or((0, 0), |overflow| overflow.close());
         let level = self.within.close();
         Level { frames: level.frames + waiting.0, bytes: level.bytes + waiting.1, ..level }
@@ -149,11 +163,16 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
     }
 
     fn set_policy(&self, filter: Option<&str>, policy: SlowPolicy) -> bool {
+        let is_closed = self.is_closed.lock();
+        if *is_closed {
+            return true;
+        }
         let overflow = self.overflow.get_or_init(|| {
             let overflow = Arc::new(Overflow::new(self.limits));
             self.runtime.spawn(Arc::clone(&overflow).move_on(self.within.clone()));
             overflow
         });
+        drop(is_closed);
         let mut state = overflow.state.lock();
         match filter {
             None => state.rules.set_general(policy),
@@ -229,7 +248,8 @@ impl Overflow {
                 let moved = self.refill(&within);
                 within.flush();
                 match moved {
-                    Moved::Some => {}
+                    // A peer that takes one frame at a time must not keep others from running.
+                    Moved::Some => consume_budget().await,
                     Moved::All => break,
                     Moved::Closed => return,
                 }
@@ -277,4 +297,61 @@ impl Overflow {
 
 fn tell_gap(within: &impl RemoteSink, frames: u64) {
     within.tell_gap(u32::try_from(frames).unwrap_or(u32::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// A sink whose connection is there until it is closed.
+    #[derive(Clone)]
+    struct Idle;
+
+    impl Sink for Idle {
+        fn offer(&self, _token: u64, _frame: &Outgoing<'_>) -> Result<Touch, Declined> {
+            Ok(Touch::Again)
+        }
+
+        fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Declined> {
+            Ok(Touch::Again)
+        }
+
+        fn flush(&self) {}
+
+        fn close(&self) -> Level {
+            Level::default()
+        }
+
+        fn level(&self) -> Level {
+            Level::default()
+        }
+    }
+
+    impl RemoteSink for Idle {
+        fn poll_drained(&self, _context: &mut Context<'_>) -> Poll<bool> {
+            Poll::Ready(true)
+        }
+
+        fn tell_gap(&self, _frames: u32) {}
+    }
+
+    #[tokio::test]
+    async fn no_task_outlives_the_end_whenever_the_policy_came() {
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        let limits = OutboxLimits { frames: 10, bytes: 1000 };
+        let early = PatientSink::new(Idle, 1, limits);
+        early.set_policy(None, SlowPolicy::Latest);
+        assert_eq!(tasks(), before + 1);
+        early.close();
+        let late = PatientSink::new(Idle, 2, limits);
+        late.close();
+        assert!(late.set_policy(None, SlowPolicy::Latest), "nobody is there to be told otherwise");
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(tasks(), before);
+    }
 }

@@ -46,8 +46,8 @@ struct Entry<T> {
 pub(crate) enum Pushed<T> {
     /// It waits; so many older ones were dropped for it.
     Taken { dropped: u64 },
-    /// It was dropped.
-    Dropped,
+    /// It was dropped, and before it so many older ones, which did not make enough room.
+    Dropped { older: u64 },
     /// There is no room for it, and nothing was dropped.
     Full(T),
 }
@@ -87,26 +87,33 @@ impl<T: Queued> PolicyQueue<T> {
 
     /// Takes a frame, or does with it and with what waits what the policy says.
     pub(crate) fn push(&mut self, item: T, policy: SlowPolicy) -> Pushed<T> {
+        let mut dropped = 0;
         if policy == SlowPolicy::Latest
             && let Some(topic) = item.topic()
             && let Some(number) = self.latest.get(topic)
             && let Ok(index) = self.entries.binary_search_by_key(number, |entry| entry.number)
         {
             let entry = &mut self.entries[index];
-            self.waiting_bytes = self.waiting_bytes - entry.item.weight() + item.weight();
-            entry.item = item;
-            entry.gap += 1;
-            return Pushed::Taken { dropped: 1 };
+            let before = entry.item.weight();
+            let after = self.waiting_bytes - before + item.weight();
+            if item.weight() <= before || after <= self.bytes {
+                self.waiting_bytes = after;
+                entry.item = item;
+                entry.gap += 1;
+                return Pushed::Taken { dropped: 1 };
+            }
+            // There is no room for it in this place: it waits at the end, where others make room.
+            self.drop_at(index);
+            dropped = 1;
         }
-        let mut dropped = 0;
         while self.is_full() {
             match policy {
                 SlowPolicy::Cut | SlowPolicy::Wait(_) => return Pushed::Full(item),
-                SlowPolicy::DropNewest => return self.refuse(),
+                SlowPolicy::DropNewest => return self.refuse(dropped),
                 SlowPolicy::DropOldest | SlowPolicy::Latest => {
                     // What others asked to be kept is.
                     let Some(index) = self.entries.iter().position(|entry| entry.may_drop) else {
-                        return self.refuse();
+                        return self.refuse(dropped);
                     };
                     self.drop_at(index);
                     dropped += 1;
@@ -160,9 +167,9 @@ impl<T: Queued> PolicyQueue<T> {
         Some((entry.item, entry.gap))
     }
 
-    fn refuse(&mut self) -> Pushed<T> {
+    fn refuse(&mut self, older: u64) -> Pushed<T> {
         self.last_gap += 1;
-        Pushed::Dropped
+        Pushed::Dropped { older }
     }
 
     fn drop_at(&mut self, index: usize) {
@@ -196,6 +203,7 @@ mod tests {
     struct Item {
         topic: Option<Arc<str>>,
         number: u64,
+        weight: usize,
     }
 
     impl Queued for Item {
@@ -204,12 +212,16 @@ mod tests {
         }
 
         fn weight(&self) -> usize {
-            10
+            self.weight
         }
     }
 
     fn item(topic: &str, number: u64) -> Item {
-        Item { topic: (!topic.is_empty()).then(|| topic.into()), number }
+        heavy(topic, number, 10)
+    }
+
+    fn heavy(topic: &str, number: u64, weight: usize) -> Item {
+        Item { topic: (!topic.is_empty()).then(|| topic.into()), number, weight }
     }
 
     /// Numbers and gaps of all that waits.
@@ -255,7 +267,7 @@ mod tests {
         for policy in [SlowPolicy::Cut, wait] {
             let mut queue = filled(policy, 2, 2);
             assert!(matches!(queue.push(item("t", 2), policy), Pushed::Full(Item { number: 2, .. })));
-            assert!(matches!(queue.push(item("t", 3), SlowPolicy::DropOldest), Pushed::Dropped));
+            assert!(matches!(queue.push(item("t", 3), SlowPolicy::DropOldest), Pushed::Dropped { older: 0 }));
             assert_eq!(drain(&mut queue), [(0, 0), (1, 0)]);
             assert_eq!(queue.take_last_gap(), 1);
         }
@@ -275,6 +287,24 @@ mod tests {
         assert_eq!(drain(&mut queue), [(2, 2), (3, 0)]);
     }
 
+    #[test]
+    fn a_latest_that_has_become_too_large_for_its_place_waits_at_the_end() {
+        let mut queue = PolicyQueue::new(100, 100);
+        for number in 0..10 {
+            queue.push(heavy(&format!("t{number}"), number, 1), SlowPolicy::Latest);
+        }
+        for number in 10..20 {
+            queue.push(heavy(&format!("t{}", number - 10), number, 60), SlowPolicy::Latest);
+            assert!(queue.waiting_bytes() < 100 + 60);
+        }
+        assert_eq!(drain(&mut queue), [(18, 18), (19, 0)], "the last two fit, and nothing else");
+        let mut kept = PolicyQueue::new(100, 100);
+        kept.push(heavy("t", 0, 1), SlowPolicy::Latest);
+        kept.push(heavy("", 1, 100), SlowPolicy::Cut);
+        assert!(matches!(kept.push(heavy("t", 2, 2), SlowPolicy::Latest), Pushed::Dropped { older: 1 }));
+        assert_eq!((drain(&mut kept), kept.take_last_gap()), (vec![(1, 1)], 1));
+    }
+
     fn any_policy() -> impl Strategy<Value = SlowPolicy> {
         prop::sample::select(vec![
             SlowPolicy::Cut,
@@ -290,21 +320,21 @@ mod tests {
 
         #[test]
         fn every_frame_is_taken_refused_or_counted_in_a_gap(
-            steps in prop::collection::vec((any_policy(), "[ab]?", prop::bool::weighted(0.2)), 0..200),
+            steps in prop::collection::vec((any_policy(), "[ab]?", 1_usize..30, prop::bool::weighted(0.2)), 0..200),
             frames in 1_usize..6,
         ) {
             let mut queue = PolicyQueue::new(frames, 45);
             let (mut popped, mut gaps, mut refused, mut lost) = (0, 0, 0, 0);
-            for (number, (policy, topic, pops)) in steps.iter().enumerate() {
-                match queue.push(item(topic, number as u64), *policy) {
+            for (number, (policy, topic, weight, pops)) in steps.iter().enumerate() {
+                match queue.push(heavy(topic, number as u64, *weight), *policy) {
                     Pushed::Taken { dropped } => lost += dropped,
-                    Pushed::Dropped => lost += 1,
+                    Pushed::Dropped { older } => lost += older + 1,
                     Pushed::Full(back) => {
                         prop_assert_eq!(back.number, number as u64);
                         refused += 1;
                     }
                 }
-                prop_assert!(queue.len() <= frames && queue.waiting_bytes() <= 50);
+                prop_assert!(queue.len() <= frames && queue.waiting_bytes() < 45 + 30);
                 if *pops && let Some((_, gap)) = queue.pop() {
                     popped += 1;
                     gaps += gap;

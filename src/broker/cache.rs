@@ -44,10 +44,7 @@ impl RouteCache {
         address: &[u8],
         resolve: impl FnOnce() -> Result<Route, E>,
     ) -> Result<&Route, E> {
-        if self.epoch != epoch {
-            self.forget();
-            self.epoch = epoch;
-        }
+        self.forget_outdated(epoch);
         let table = match operation {
             Operation::Message => 0,
             Operation::Broadcast => 1,
@@ -79,6 +76,15 @@ impl RouteCache {
     pub(crate) fn repeated(&self, epoch: u64) -> Option<(Operation, &Arc<[u8]>, &Route)> {
         let operation = self.repeated.filter(|_| self.epoch == epoch)?;
         self.last.as_ref().map(|(_, address, route)| (operation, address, &**route))
+    }
+
+    /// Lets go of what is of another epoch: peers that have gone keep their memory as long as they are remembered.
+    #[inline]
+    pub(crate) fn forget_outdated(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.forget();
+            self.epoch = epoch;
+        }
     }
 
     /// Lets go of everything.

@@ -284,6 +284,7 @@ impl Connection {
         let (op_id, operation, qos) = match frame.meta {
             ClientFrame::Operation { op_id, operation, qos } => (op_id, operation, qos),
             ClientFrame::Ping { raw } => {
+                self.shared.router.forget_outdated(&mut self.source);
                 self.negotiation.hear(raw, &self.shared, &self.outbox, &mut self.reader);
                 return Ok(true);
             }

@@ -17,6 +17,9 @@ use crate::names::ClientName;
 use crate::payload::Content;
 use crate::policy::PolicyFault;
 
+/// Bytes of an expression by which clients are listed: a long one takes thousands of times as many to compile.
+const FILTER_MAX: usize = 1024;
+
 /// Where clients' comings and goings are announced.
 pub(crate) const INFO_TOPIC: &str = ".broker/info";
 /// Where everybody listens from the start.
@@ -271,6 +274,10 @@ fn answer(router: &Router, caller: &Peer, method: &[u8], params: &[u8]) -> Resul
                         .filter
                 }
             };
+            if filter.as_ref().is_some_and(|pattern| pattern.len() > FILTER_MAX) {
+                let reason = format!("a filter has at most {FILTER_MAX} bytes");
+                return Err((rpc::INVALID_PARAMETERS, reason));
+            }
             let filter = filter
                 .map(|pattern| regex::RegexBuilder::new(&pattern).size_limit(1 << 20).build())
                 .transpose()

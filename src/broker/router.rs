@@ -23,6 +23,9 @@ use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
 use crate::payload::Payload;
 
+/// Filters that a list may have, and more where clients may have more.
+const FILTERS_OF_A_LIST: usize = 65_536;
+
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
     pub(super) registry: RwLock<Registry>,
@@ -368,10 +371,13 @@ impl Router {
         content: &crate::payload::Content<'_>,
     ) -> Result<ResultCode, Violation> {
         let list = std::str::from_utf8(content.as_slice()).map_err(|_| Violation::NotUtf8)?;
-        let mut code = ResultCode::OK;
+        let filters = list.split('\0');
+        // Nobody has more of them: a list of millions would only keep everybody else from the registry.
+        let most = self.registry_limits.subscriptions.max(FILTERS_OF_A_LIST);
+        let mut code = if filters.clone().nth(most).is_some() { ResultCode::DATA } else { ResultCode::OK };
         let mut denied = None;
         let mut registry = self.registry.write();
-        for filter in list.split('\0') {
+        for filter in filters.take(most) {
             let changed = if self.limits.check_path(filter.as_bytes(), b'/').is_err() {
                 Err(ResultCode::DATA)
             } else {
@@ -398,6 +404,11 @@ impl Router {
         self.change();
         drop(registry);
         Ok(denied.map_or(code, |filter| Self::deny(peer, operation, filter.as_bytes())))
+    }
+
+    /// Lets go of peers that have gone, for a source that may not send for a long time.
+    pub(crate) fn forget_outdated(&self, source: &mut Source) {
+        source.cache.forget_outdated(self.epoch.load(Ordering::Acquire));
     }
 
     /// Makes every route cache out of date; called under the registry's lock.

@@ -409,6 +409,24 @@ mod tests {
     }
 
     #[test]
+    fn who_has_gone_is_remembered_until_the_next_sign_of_life_of_who_sent_to_it() {
+        let router = router();
+        let from = register(&router, "from", &Arc::new(FakeSink::default()));
+        let peer = register(&router, "to", &Arc::new(FakeSink::default()));
+        let mut touched = Touched::new(from.id);
+        let mut source = Source::new(from);
+        let message = request(Operation::Message, QoS::No, "to");
+        router.route(&mut source, message, Routed::Borrowed(b"hi"), &mut touched).unwrap();
+        router.finish(&mut touched);
+        router.forget_outdated(&mut source);
+        router.unregister(&peer, &mut touched);
+        router.finish(&mut touched);
+        assert_eq!(Arc::strong_count(&peer), 2, "here, and where its sender remembers it");
+        router.forget_outdated(&mut source);
+        assert_eq!(Arc::strong_count(&peer), 1);
+    }
+
+    #[test]
     fn a_peer_may_be_held_after_it_has_gone() {
         let router = router();
         let sink = Arc::new(FakeSink::default());

@@ -36,6 +36,9 @@ promises! {
         a_message_that_is_no_rpc_is_ignored
         a_broadcast_to_everybody_leaves_the_broker_answering
     }
+    busway_only {
+        "the reference compiles expressions of any length": client_list_refuses_a_filter_of_1025_bytes
+    }
 }
 
 const METHOD_NOT_FOUND: i16 = -32601;
@@ -119,6 +122,17 @@ fn client_list_takes_a_filter(setup: &Setup) {
     assert_eq!(names(&peer.client_list(Some("group"))), ["group.a", "group.b", "other.group.a"]);
     assert_eq!(names(&peer.client_list(Some("a$"))), ["anna", "group.a", "other.group.a"]);
     assert_eq!(names(&peer.client_list(Some("nobody"))), [""; 0]);
+}
+
+fn client_list_refuses_a_filter_of_1025_bytes(setup: &Setup) {
+    let broker = setup.start();
+    let mut peer = broker.peer("anna");
+    assert_eq!(names(&peer.client_list(Some(&"(anna)?".repeat(1_024 / 7)))), [".broker", "anna"]);
+    for length in [1_025, 100_000] {
+        let filter = Value::from("a".repeat(length));
+        let call = Call::new(1, "client.list").with(&parameters(&[("filter", filter)]));
+        assert_eq!(peer.call(&call), Err(CallError { code: INVALID_PARAMETERS }), "{length}");
+    }
 }
 
 fn client_list_takes_an_empty_filter_map(setup: &Setup) {

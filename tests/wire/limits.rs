@@ -18,6 +18,7 @@ promises! {
         "the reference has no limit on topics": a_refused_topic_that_wants_no_confirmation_is_dropped_in_silence
         "the reference has no limit on masks": a_mask_or_target_of_1025_bytes_is_refused_with_72
         "the reference has no limit on subscriptions": too_many_subscriptions_are_refused_with_72
+        "the reference has no limit on subscriptions": a_list_of_millions_is_refused_with_72_and_holds_nobody_up
         "the reference has no limit on clients": a_client_too_many_is_refused_with_76_until_another_leaves
         "the reference sets aside what a length announces, and ends when the system has no more": announced_lengths_cost_no_memory
         "the reference bounds queues in frames alone": a_queue_is_bounded_in_bytes_too
@@ -126,6 +127,20 @@ fn too_many_subscriptions_are_refused_with_72(setup: &Setup) {
     // Room that was given up can be used again.
     subscriber.perform(Request::unsubscribe(&topics[..100]));
     subscriber.perform(Request::subscribe(&["another"]));
+}
+
+fn a_list_of_millions_is_refused_with_72_and_holds_nobody_up(setup: &Setup) {
+    let broker = setup.start();
+    let mut peer = broker.subscriber("anna", &["light"]);
+    let many = vec!["t"; 10 << 20];
+    for list in [Request::subscribe(&many), Request::exclude(&many), Request::unsubscribe(&many)] {
+        assert_eq!(peer.confirm(list), code::DATA);
+    }
+    // What the limit allows of it was done.
+    peer.perform(Request::unexclude(&["t"]));
+    let mut publisher = broker.peer("bert");
+    publisher.perform(Request::publish("light", "on"));
+    peer.expect(&Delivery::publication("light", "on").from("bert"));
 }
 
 fn subscribing_to_the_same_topics_over_and_over_is_no_abuse(setup: &Setup) {

@@ -17,7 +17,7 @@ mod name_cache;
 mod operation;
 mod pending;
 #[cfg(feature = "rpc")]
-mod questions;
+pub(crate) mod questions;
 pub(crate) mod queue;
 mod queue_rules;
 mod receiver;

@@ -11,8 +11,8 @@ use crate::frame_names::FrameNames;
 
 /// The broker's own client.
 pub(super) const BROKER: &str = ".broker";
-/// The calls of the application are numbered from 1.
-const FIRST_CALL_ID: u32 = u32::MAX - 255;
+/// The calls of the application have lower numbers.
+pub(crate) const FIRST_CALL_ID: u32 = u32::MAX - 255;
 
 /// Calls to the broker that are none of the application's.
 #[derive(Debug, Default)]

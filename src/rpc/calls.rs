@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::error::CallError;
+use crate::client::questions::FIRST_CALL_ID;
 use crate::payload::Payload;
 
 /// What became of a call.
@@ -24,7 +25,7 @@ pub(super) struct Calls {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: HashMap<u32, Waiting>,
     last_id: u32,
@@ -32,6 +33,16 @@ struct State {
     position: u64,
     /// Confirmed calls whose peer has left, as it seems so far.
     doubtful: usize,
+}
+
+impl Default for State {
+    /// Numbers begin anywhere: a late reply to the client that had this name before answers nothing here.
+    fn default() -> Self {
+        let mut last_id = [0; 4];
+        // Without randomness they begin at 1.
+        let _ = getrandom::fill(&mut last_id);
+        Self { waiting: HashMap::new(), last_id: u32::from_ne_bytes(last_id), position: 0, doubtful: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -151,11 +162,11 @@ impl Drop for PendingCall {
 }
 
 impl State {
-    /// A number that no other call has; 0 would mean that no reply is wanted.
+    /// A number that no other call has; 0 would mean that no reply is wanted, and the last are the client's own.
     fn free_id(&mut self) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
-            if self.last_id != 0 && !self.waiting.contains_key(&self.last_id) {
+            if (1..FIRST_CALL_ID).contains(&self.last_id) && !self.waiting.contains_key(&self.last_id) {
                 return self.last_id;
             }
         }
@@ -302,11 +313,19 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_use_and_zero_are_passed_over() {
+    fn numbers_in_use_and_those_that_mean_something_else_are_passed_over() {
         let calls = Arc::new(Calls::default());
+        calls.state.lock().last_id = FIRST_CALL_ID - 2;
+        assert_eq!(calls.begin("anna", 0).0.id, FIRST_CALL_ID - 1);
         let (first, _answer) = calls.begin("anna", 0);
         assert_eq!(first.id, 1);
         calls.state.lock().last_id = u32::MAX;
         assert_eq!(calls.begin("anna", 0).0.id, 2);
+    }
+
+    #[test]
+    fn one_that_begins_anew_does_not_begin_with_the_numbers_of_the_one_before() {
+        let begins = [(); 3].map(|()| Arc::new(Calls::default()).begin("anna", 0).0.id);
+        assert!(begins[0] != begins[1] || begins[1] != begins[2], "{begins:?}");
     }
 }

@@ -3,11 +3,14 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType,
@@ -296,11 +299,17 @@ impl Readiness<'_> {
         buffer: &mut [u8],
         descriptors: &mut Vec<OwnedFd>,
     ) -> io::Result<Chunk> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        self.receive(room, buffer, &mut space, |part| {
-            if let RecvAncillaryMessage::ScmRights(received) = part {
-                descriptors.extend(received);
+        self.receive(room, buffer, |socket, buffer| {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+            let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+            for part in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(received) = part {
+                    descriptors.extend(received);
+                }
             }
+            Ok(message.bytes)
         })
     }
 
@@ -315,11 +324,20 @@ impl Readiness<'_> {
         buffer: &mut [u8],
         sender: &mut Option<i32>,
     ) -> io::Result<Chunk> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-        self.receive(room, buffer, &mut space, |part| {
-            if let RecvAncillaryMessage::ScmCredentials(credentials) = part {
-                *sender = Some(credentials.pid.as_raw_nonzero().get());
+        self.receive(room, buffer, |socket, buffer| {
+            // By nix: what was sent before the kernel attests has the process 0, which rustix's type cannot hold. The
+            // credentials come first, and leave no room for descriptors.
+            let mut space = cmsg_space!(UnixCredentials);
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+            let mut slices = [IoSliceMut::new(buffer)];
+            let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags);
+            let message = message.map_err(|error| Errno::from_raw_os_error(error as i32))?;
+            for part in message.cmsgs().into_iter().flatten() {
+                if let ControlMessageOwned::ScmCredentials(credentials) = part {
+                    *sender = Some(credentials.pid());
+                }
             }
+            Ok(message.bytes)
         })
     }
 
@@ -327,22 +345,15 @@ impl Readiness<'_> {
         &mut self,
         room: &mut Vec<u8>,
         buffer: &mut [u8],
-        space: &mut [MaybeUninit<u8>],
-        mut take: impl FnMut(RecvAncillaryMessage<'_>),
+        mut receive: impl FnMut(BorrowedFd<'_>, &mut [u8]) -> Result<usize, Errno>,
     ) -> io::Result<Chunk> {
         let spare = (room.capacity() - room.len()).min(buffer.len());
         loop {
-            let mut control = RecvAncillaryBuffer::new(space);
-            let mut slices = [IoSliceMut::new(&mut buffer[..spare])];
-            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-            match rustix::net::recvmsg(self.socket, &mut slices, &mut control, flags) {
-                Ok(message) => {
-                    control.drain().for_each(&mut take);
-                    if message.bytes == 0 {
-                        return Ok(Chunk::End);
-                    }
-                    room.extend_from_slice(&buffer[..message.bytes]);
-                    return Ok(Chunk::Full(message.bytes));
+            match receive(self.socket.as_fd(), &mut buffer[..spare]) {
+                Ok(0) => return Ok(Chunk::End),
+                Ok(count) => {
+                    room.extend_from_slice(&buffer[..count]);
+                    return Ok(Chunk::Full(count));
                 }
                 Err(error) => {
                     if let Some(chunk) = self.on_error(error)? {
@@ -353,13 +364,13 @@ impl Readiness<'_> {
         }
     }
 
-    fn on_error(&mut self, error: rustix::io::Errno) -> io::Result<Option<Chunk>> {
+    fn on_error(&mut self, error: Errno) -> io::Result<Option<Chunk>> {
         match error {
-            rustix::io::Errno::AGAIN => {
+            Errno::AGAIN => {
                 self.guard.clear_ready();
                 Ok(Some(Chunk::Empty))
             }
-            rustix::io::Errno::INTR => Ok(None),
+            Errno::INTR => Ok(None),
             error => Err(error.into()),
         }
     }

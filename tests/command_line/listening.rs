@@ -1,5 +1,9 @@
 //! `busway listen`: who hears what, for how long.
 
+use std::fs::File;
+use std::thread;
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use crate::program::{Busway, Running};
@@ -19,6 +23,9 @@ promises! {
         many_frames_are_printed_in_order
         an_illegal_topic_is_refused
         a_policy_is_asked_for_and_a_broker_that_knows_none_says_so
+    }
+    busway_only {
+        "the reference cuts a listener that is too slow": a_signal_is_heard_amid_a_flood
     }
 }
 
@@ -161,4 +168,22 @@ fn a_policy_is_asked_for_and_a_broker_that_knows_none_says_so(setup: &Setup) {
         assert_eq!(finished.code, 1);
         assert!(finished.stderr.contains("it knows none"), "{}", finished.stderr);
     }
+}
+
+fn a_signal_is_heard_amid_a_flood(setup: &Setup) {
+    let broker = setup.start();
+    let arguments = ["-n", "ear", "--json", "listen", "-t", "flood", "--slow", "wait:1"];
+    let nowhere = File::create("/dev/null").expect("there is such a file");
+    let listener = Busway::on(setup, &broker, &arguments).standard_output(nowhere).start().listening("ear");
+    let burst = Request::publish("flood", "water".repeat(1_000)).bytes().repeat(100);
+    for mut peer in ["anna", "bert"].map(|name| broker.peer(name)) {
+        let burst = burst.clone();
+        // As long as the broker is there.
+        thread::spawn(move || while peer.try_write(&burst).is_ok() {});
+    }
+    // By then it prints without end.
+    thread::sleep(Duration::from_millis(500));
+    listener.signal(Signal::TERM);
+    let finished = listener.finish();
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
 }

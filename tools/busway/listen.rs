@@ -6,6 +6,7 @@ use busway::client::ConnectionState;
 use busway::{Client, Frame, FrameKind};
 use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::coop::consume_budget;
 
 use crate::connection::connect;
 use crate::failure::Failure;
@@ -77,6 +78,8 @@ async fn print_frames(client: &Client, count: Option<u64>, output: &mut Output) 
         };
         print(&frame, output)?;
         left -= 1;
+        // However fast frames come, a signal is heard.
+        consume_budget().await;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use busway::rpc::{Handlers, Notification, Request, Rpc, RpcError};
 use busway::{Frame, Payload};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::coop::consume_budget;
 
 use crate::connection::connect;
 use crate::failure::Failure;
@@ -84,6 +85,7 @@ async fn print_events(
         };
         print(&event, output)?;
         left -= 1;
+        consume_budget().await;
     }
     Ok(())
 }

@@ -16,7 +16,6 @@ mod service_manager;
 mod values;
 
 use std::io::{self, Write};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,7 +79,10 @@ fn run(options: Options, file: Option<ConfigFile>) -> Result<ExitCode, Failure> 
     .enable_all()
     .build()
     .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    runtime.block_on(serve(options, file, sockets))?;
+    let served = runtime.block_on(serve(options, file, sockets));
+    // Whoever still looks up users for a reload is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,13 +106,12 @@ async fn serve(options: Options, file: Option<ConfigFile>, sockets: Vec<Inherite
     }
     service_manager::tell_ready();
     let name = {
-        let mut signs_of_life = pin!(service_manager::give_signs_of_life(&broker, options.timeout));
-        loop {
-            tokio::select! {
-                name = wait(&mut terminate, &mut interrupt) => break name,
-                () = reloader.asked() => reloader.reload(&broker).await,
-                never = &mut signs_of_life => match never {},
-            }
+        let signs_of_life = service_manager::give_signs_of_life(&broker, options.timeout);
+        tokio::select! {
+            name = wait(&mut terminate, &mut interrupt) => name,
+            // Rules may name users whom a directory far away knows: the others go on meanwhile.
+            never = reloader.reload_when_asked(&broker) => match never {},
+            never = signs_of_life => match never {},
         }
     };
     tracing::info!("{name}: ending");

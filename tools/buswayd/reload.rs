@@ -1,5 +1,7 @@
 //! SIGHUP: access rules are read again.
 
+use std::convert::Infallible;
+
 use busway::broker::Broker;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,8 +21,16 @@ impl Reloader {
         Ok(Self { watched })
     }
 
+    /// Does so whenever it is asked to.
+    pub(crate) async fn reload_when_asked(&mut self, broker: &Broker) -> Infallible {
+        loop {
+            self.asked().await;
+            self.reload(broker).await;
+        }
+    }
+
     /// Waits for the next SIGHUP.
-    pub(crate) async fn asked(&mut self) {
+    async fn asked(&mut self) {
         match &mut self.watched {
             Some((hangup, _)) => _ = hangup.recv().await,
             None => std::future::pending().await,
@@ -28,7 +38,7 @@ impl Reloader {
     }
 
     /// Puts the rules of the file in force; with an error in it everything stays as it is.
-    pub(crate) async fn reload(&self, broker: &Broker) {
+    async fn reload(&self, broker: &Broker) {
         let Some((_, file)) = &self.watched else { return };
         // Outside of systemd there is nobody to tell. The time comes with the state, or systemd ends the service.
         let mut states = vec![NotifyState::Reloading];

@@ -5,6 +5,7 @@ pub(crate) mod cache;
 mod connection;
 pub(crate) mod control;
 mod fifo;
+mod filters;
 mod keeper;
 #[cfg(feature = "shm")]
 mod lane_connection;

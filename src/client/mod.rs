@@ -24,6 +24,7 @@ mod receiver;
 mod remote;
 #[cfg(feature = "rpc")]
 mod slow_policy;
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) use builder::MAX_PAYLOAD;
 pub use builder::{Builder, Reconnect};
 pub use error::{ConnectError, SendError, TryError, TryErrorKind};
 pub use operation::{Confirmation, Filters, Operation};
+pub use state::ConnectionState;
 
 use crate::frame::Frame;
 use crate::lane::LaneOff;
@@ -91,47 +93,6 @@ impl fmt::Display for Transport {
             Self::Unix => "unix",
             Self::Tcp => "tcp",
         })
-    }
-}
-
-/// Whether a client is connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionState {
-    /// Registered with the broker.
-    Connected,
-    /// Not connected, for this reason; with [`Builder::reconnect`] it is being tried again.
-    Disconnected {
-        /// What happened, in words.
-        reason: String,
-    },
-    /// Not connected, and it will stay so.
-    Closed {
-        /// What happened, in words.
-        reason: String,
-    },
-}
-
-impl ConnectionState {
-    fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed { .. })
-    }
-
-    /// Changes a state that is not final. Nobody sees the state while `meanwhile` runs.
-    fn change(state: &watch::Sender<Self>, new: Self, meanwhile: impl FnOnce()) {
-        state.send_if_modified(|state| {
-            meanwhile();
-            let is_open = !state.is_closed();
-            if is_open {
-                *state = new;
-            }
-            is_open
-        });
-    }
-
-    /// The final one.
-    fn closed(reason: &str) -> Self {
-        Self::Closed { reason: reason.to_owned() }
     }
 }
 

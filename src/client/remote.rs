@@ -1,6 +1,10 @@
 //! A connection over a socket.
 
 mod closing;
+#[cfg(feature = "shm")]
+mod lane_receiving;
+#[cfg(feature = "shm")]
+mod lane_sending;
 mod receiving;
 
 use std::sync::Arc;

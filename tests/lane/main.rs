@@ -12,6 +12,7 @@ mod pauses;
 mod pipelines;
 mod scarcity;
 mod silent_broker;
+mod slow_applications;
 mod slow_policies;
 mod stalled;
 mod support;

@@ -9,17 +9,9 @@ use busway::{Client, Frame, QoS, ResultCode, SlowPolicy};
 use tokio::sync::oneshot;
 
 use crate::stalled::{
-    FRAMES, QUEUE, Received, WAYS, Way, bus, endpoint, info, number_of, options, payload, stall, stall_with,
+    FRAMES, QUEUE, Received, WAYS, Way, bus, info, number_of, options, payload, publish_all, stall, stall_with,
 };
 use crate::support::{Bus, keep, next, until};
-
-/// Publishes numbers `0..FRAMES` to a topic.
-async fn publish_all(publisher: &Client, topic: &str) {
-    for number in 0..FRAMES {
-        publisher.publish(topic, payload(number)).await.expect("it is accepted");
-    }
-    publisher.publish("nobody", "").qos(QoS::Processed).await.expect("the broker confirms");
-}
 
 fn is_rising(numbers: &[u64]) -> bool {
     numbers.windows(2).all(|pair| pair[0] < pair[1])
@@ -282,126 +274,6 @@ async fn the_operator_gives_policies_by_name_and_limits_the_wait() {
         expect_counted(&bus, &received, FRAMES);
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_in_process_client_has_policies_too() {
-    keep(async {
-        let bus = bus().await;
-        let client = bus.internal("stalled");
-        client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
-        client.subscribe("old/#").slow_policy(SlowPolicy::DropOldest).await.expect("it subscribes");
-        client.subscribe("latest/#").slow_policy(SlowPolicy::Latest).await.expect("it subscribes");
-        let publisher = bus.lane("publisher").await;
-        for number in 0..QUEUE as u64 * 2 {
-            publisher.publish("latest/a", payload(number)).await.expect("it is accepted");
-            publisher.publish("old/a", payload(number)).qos(QoS::Processed).await.expect("the broker confirms");
-        }
-        let first = next(&client).await;
-        // The latest was taken once the queue was full of older ones; then it was one of the oldest itself.
-        assert!(first.lost_before() > 0, "{}", first.lost_before());
-        let (mut numbers, mut gaps) = (vec![number_of(&first)], first.lost_before());
-        while let Some(frame) = client.try_recv() {
-            gaps += frame.lost_before();
-            numbers.push(number_of(&frame));
-        }
-        assert_eq!(numbers.last(), Some(&(QUEUE as u64 * 2 - 1)));
-        assert_eq!(gaps + numbers.len() as u64, QUEUE as u64 * 4, "every frame is there or counted");
-        assert_eq!((client.lost_frames(), info(&bus).lost_frames), (gaps, gaps));
-        // Who sends to one that makes its senders wait, waits.
-        client.slow_policy(SlowPolicy::Wait(Duration::from_secs(3_600))).await.expect("it is allowed");
-        for _ in 0..QUEUE {
-            publisher.send("stalled", "full").qos(QoS::Processed).await.expect("there is room");
-        }
-        let neighbour = bus.internal("neighbour");
-        let one_more = publisher.send("stalled", "from outside").qos(QoS::Processed).enqueue().await.expect("accepted");
-        let late = neighbour.send("stalled", "from inside").qos(QoS::Processed).enqueue().await.expect("accepted");
-        let refused = neighbour.publish("nobody", "").try_enqueue().expect_err("it waits").error;
-        assert_eq!(refused, busway::client::TryErrorKind::Full);
-        for _ in 0..QUEUE + 2 {
-            next(&client).await;
-        }
-        assert_eq!((one_more.await, late.await), (Ok(()), Ok(())));
-        neighbour.publish("nobody", "").await.expect("it goes on");
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_application_that_does_not_receive_has_the_same_policies() {
-    keep(async {
-        let bus = Bus::start().await;
-        for (way, policy) in [(Way::Lane, SlowPolicy::DropOldest), (Way::Unix, SlowPolicy::Latest)] {
-            let builder = Client::builder(endpoint(&bus, way), "stalled").shm(way == Way::Lane);
-            let client = builder.receive_queue(QUEUE, 64 << 20).connect().await.expect("it connects");
-            client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
-            client.slow_policy(policy).await.expect("the broker knows it");
-            client.subscribe("a/#").await.expect("it subscribes");
-            let publisher = bus.lane("publisher").await;
-            for number in 0..FRAMES {
-                publisher.publish("a/b", payload(number)).await.expect("it is accepted");
-            }
-            publisher.send("stalled", "end").qos(QoS::Processed).await.expect("the broker confirms");
-            until(|| info(&bus).queue == 0 && client.lost_frames() > 0).await;
-            let (mut numbers, mut gaps) = (Vec::new(), 0);
-            loop {
-                let frame = next(&client).await;
-                gaps += frame.lost_before();
-                if frame.topic().is_none() {
-                    break;
-                }
-                numbers.push(number_of(&frame));
-            }
-            assert_eq!(numbers.last(), Some(&(FRAMES - 1)), "{policy}");
-            assert_eq!((gaps, client.lost_frames()), (FRAMES - numbers.len() as u64, gaps), "{policy}");
-            client.close().await;
-            publisher.close().await;
-            until(|| bus.broker().clients().clients.len() == 1).await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_application_that_does_not_receive_makes_its_senders_wait() {
-    keep(async {
-        let bus = bus().await;
-        for way in WAYS {
-            let builder = Client::builder(endpoint(&bus, way), "stalled").shm(way == Way::Lane);
-            let client = builder.receive_queue(QUEUE, 64 << 20).connect().await.expect("it connects");
-            client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
-            let policy = SlowPolicy::Wait(Duration::from_secs(3_600));
-            client.subscribe("a/#").slow_policy(policy).await.expect("the broker allows it");
-            let publisher = bus.lane("publisher").await;
-            let mut publishing = {
-                let publisher = publisher.clone();
-                tokio::spawn(async move { publish_all(&publisher, "a/b").await })
-            };
-            until(|| info(&bus).queue >= QUEUE).await;
-            // However long it takes: more is sent than all on the way can hold.
-            let ended = tokio::time::timeout(Duration::from_millis(300), &mut publishing).await;
-            assert!(ended.is_err(), "{way:?}: the sender waits as long as nothing is received");
-            for number in 0..FRAMES {
-                let frame = next(&client).await;
-                assert_eq!((number_of(&frame), frame.lost_before()), (number, 0), "{way:?}");
-            }
-            publishing.await.expect("it ends");
-            // One that waits to read can be closed.
-            publish_all_unconfirmed(&publisher).await;
-            until(|| info(&bus).queue >= QUEUE).await;
-            client.close().await;
-            publisher.close().await;
-            until(|| bus.broker().clients().clients.len() == 1).await;
-        }
-    })
-    .await;
-}
-
-/// As much as the publisher's own queue takes.
-async fn publish_all_unconfirmed(publisher: &Client) {
-    for number in 0..FRAMES {
-        let _ = publisher.publish("a/b", payload(number)).try_enqueue();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

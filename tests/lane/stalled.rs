@@ -63,6 +63,14 @@ pub(crate) fn payload(number: u64) -> Vec<u8> {
     payload
 }
 
+/// Publishes numbers `0..FRAMES` to a topic.
+pub(crate) async fn publish_all(publisher: &Client, topic: &str) {
+    for number in 0..FRAMES {
+        publisher.publish(topic, payload(number)).await.expect("it is accepted");
+    }
+    publisher.publish("nobody", "").qos(QoS::Processed).await.expect("the broker confirms");
+}
+
 /// A bus with a small queue, that does not take a stalled client for a dead one.
 pub(crate) async fn bus() -> Bus {
     Bus::with(options).await

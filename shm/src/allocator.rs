@@ -77,9 +77,14 @@ impl Allocator {
         self.used
     }
 
+    /// Whether there is room for so many bytes in one piece.
+    pub fn has_room(&self, length: usize) -> bool {
+        self.find(granules_of(length)).is_some()
+    }
+
     /// A block of `length` bytes, or `None` when there is no room in one piece.
     pub fn allocate(&mut self, length: usize) -> Option<Block> {
-        let wanted = u32::try_from(length.div_ceil(GRANULE).max(1)).ok()?;
+        let wanted = granules_of(length);
         let node = self.find(wanted)?;
         self.take(node);
         let Node { start, size, after, .. } = self.nodes[node as usize];
@@ -193,6 +198,11 @@ impl Allocator {
     fn node(&mut self, node: u32) -> Option<&mut Node> {
         self.nodes.get_mut(node as usize)
     }
+}
+
+/// Granules that a block of so many bytes takes; what is too long for any arena is too long for this one.
+fn granules_of(length: usize) -> u32 {
+    u32::try_from(length.div_ceil(GRANULE).max(1)).unwrap_or(u32::MAX)
 }
 
 impl Node {

@@ -130,13 +130,15 @@ impl Arenas {
     /// Whether the next payload of `length` bytes may find no room: then it is time to ask for another segment.
     pub fn is_short_of(&self, length: usize) -> bool {
         let state = self.state.lock();
-        let (mut whole, mut used) = (0, 0);
+        let (mut whole, mut used, mut has_room) = (0, 0, false);
         for entry in state.segments.iter().filter(|entry| entry.suits(length)) {
             whole += entry.memory.length();
             used += entry.allocator.used();
+            // Rests of several segments are no room.
+            has_room |= entry.allocator.has_room(length);
         }
         // A quarter, and one more of them.
-        whole - used < length.max(whole / 4)
+        !has_room || whole - used < length.max(whole / 4)
     }
 
     /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. Two
@@ -335,6 +337,18 @@ mod tests {
         assert!(!large.is_short_of(2 * ARENA));
         let _other = large.loan(2 * ARENA).unwrap();
         assert!(large.is_short_of(2 * ARENA));
+    }
+
+    #[test]
+    fn the_rests_of_several_segments_are_no_room() {
+        let large = arenas(&[2 * ARENA, 2 * ARENA]);
+        // Of each a third is left.
+        let length = ARENA / 3 * 4;
+        let _one = large.loan(length).unwrap();
+        assert!(!large.is_short_of(length));
+        let _other = large.loan(length).unwrap();
+        assert!(large.is_short_of(length));
+        assert!(large.loan(length).is_none());
     }
 
     #[test]

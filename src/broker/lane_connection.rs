@@ -1,9 +1,10 @@
 //! A client's connection after its switch to the lane.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_net::link::{BusyPoll, Socket};
+use busway_net::link::{BusyPoll, Socket, Watch};
 
 use super::connection::{Connection, End, Never};
 use super::negotiation::Switched;
@@ -52,7 +53,11 @@ impl Connection {
             }
             let mut routed = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, (turn, is_last))? };
             while self.touched.has_waits() {
-                self.wait_for_room().await;
+                self.wait_for_room_and_pump(&lane, &bell).await?;
+                if !is_last && lane.is_half_full() {
+                    routed = (0, true);
+                    break;
+                }
                 routed = self.route_lane(&lane, &mut intake, (turn, is_last))?;
             }
             let (read, more) = routed;
@@ -90,6 +95,21 @@ impl Connection {
                 }
             }
             busy.end();
+        }
+    }
+
+    /// As [`wait_for_room`](Connection::wait_for_room); what waits for this client itself moves on meanwhile.
+    async fn wait_for_room_and_pump(&mut self, lane: &DownLane, bell: &Watch) -> Result<(), End> {
+        let mut settled = pin!(self.wait_for_room());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut settled => return Ok(lane.pump()?),
+                rung = bell.rung() => {
+                    rung?;
+                    lane.pump()?;
+                }
+            }
         }
     }
 

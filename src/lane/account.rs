@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use busway_shm::{Generations, GiveBack, OwnSegment, PeerSegment, Returns, Sample, Violation};
@@ -42,6 +42,9 @@ pub(super) struct Account {
     slots: usize,
     bytes: usize,
     pub(super) user: u32,
+    /// Its connection has ended: it hands out nothing any more, and may not be told that something is free while somebody
+    /// else may go on reading it.
+    has_ended: AtomicBool,
     /// Who reads its payloads in place: new arenas are introduced to them before they are used.
     readers: Mutex<Vec<Weak<DownLane>>>,
 }
@@ -84,8 +87,14 @@ impl Account {
             slots: slots as usize,
             bytes,
             user,
+            has_ended: AtomicBool::new(false),
             readers: Mutex::default(),
         })
+    }
+
+    /// The connection has ended: nothing goes back to the client from now on.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
     }
 
     /// A payload as its sender's descriptor says it.
@@ -134,7 +143,9 @@ impl GiveBack for Account {
     fn give_back(&self, slot: u32, generation: u32) {
         // First, so that the sender never uses a slot that still counts as out.
         self.generations.lock().end(slot);
-        self.returns.push(slot, generation);
+        if !self.has_ended.load(Ordering::Acquire) {
+            self.returns.push(slot, generation);
+        }
     }
 }
 
@@ -315,6 +326,17 @@ mod tests {
             returned += 1;
         }
         assert_eq!(returned, SLOTS);
+    }
+
+    #[test]
+    fn nothing_goes_back_to_a_client_whose_connection_has_ended() {
+        let mut sender = Sender::new();
+        let (before, after) = (sender.send(8), sender.send(8));
+        drop(before);
+        sender.account.end();
+        drop(after);
+        assert_eq!(sender.returned.next_returned(), Ok(Some((0, 1))));
+        assert_eq!(sender.returned.next_returned(), Ok(None), "a broker that ends drops what others may still read");
     }
 
     #[test]

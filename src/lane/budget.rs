@@ -77,6 +77,11 @@ impl Budget {
         Ok(Spent { budget: Arc::clone(self), user, cost })
     }
 
+    /// Bytes that one user may have.
+    pub(crate) fn user_bytes(&self) -> u64 {
+        self.limits.share(USER_SHARE).bytes
+    }
+
     /// Whether more than a quarter of the memory is in use: what could do with less should.
     pub(crate) fn is_scarce(&self) -> bool {
         self.used.lock().all.bytes > self.limits.bytes / 4

@@ -133,7 +133,6 @@ impl LaneHost {
         }
         let identity = identity.filter(|identity| identity.pid != 0).ok_or(LaneOff::Unidentified)?;
         let pidfd = socket.peer_pidfd().map_err(|_| LaneOff::Unidentified)?;
-        socket.attest_senders().map_err(|_| LaneOff::Unidentified)?;
         let user = identity.uid;
         if self.zombies.lock().iter().filter(|entry| entry.leavings.user == user).count() >= MAX_ZOMBIES {
             return Err(LaneOff::Zombies);
@@ -156,6 +155,8 @@ impl LaneHost {
             up_bell.as_fd().try_clone_to_owned().map_err(system)?,
             down_bell.waiting_end().try_clone_to_owned().map_err(system)?,
         ];
+        // Only now: from here on a read may end before the socket is drained, which matters to who reads bytes alone.
+        socket.attest_senders().map_err(|_| LaneOff::Unidentified)?;
         outbox.offer_control(|batch| {
             batch.push_body(SocketBody::Descriptors(descriptors));
             batch.inline().extend_from_slice(&BrokerTag::Offer.encode());
@@ -235,7 +236,8 @@ impl Offer {
         let bell = Watch::new(self.up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
         let user = self.leavings.user;
         let arena_bytes = host.options.arena_bytes;
-        let quota = (SLOTS, usize::try_from(arena_bytes).unwrap_or(usize::MAX));
+        // Nobody holds a fair part of more than the client can get.
+        let quota = (SLOTS, usize::try_from(arena_bytes.min(host.budget.user_bytes())).unwrap_or(usize::MAX));
         let account = Account::new(Returns::new(Arc::clone(&self.down), down_layout), quota, user);
         let lane = DownLane::new(
             Producer::new(Arc::clone(&self.down), Arc::clone(&up), down_layout),

@@ -95,6 +95,12 @@ impl Held {
     }
 }
 
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.account.end();
+    }
+}
+
 impl Intake {
     pub(super) fn new(
         consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,

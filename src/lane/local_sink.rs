@@ -55,6 +55,8 @@ impl LocalSink {
         }
         self.is_on.store(true, Ordering::Release);
         self.socket.outbox.flush();
+        // Somebody may have used the lane before it was on, and flushed the socket alone.
+        lane.flush();
         Some((lane, intake, bell))
     }
 

@@ -199,6 +199,12 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
         }
     }
 
+    fn miss(&self) {
+        if let Some(overflow) = self.overflow.get() {
+            overflow.state.lock().queue.add_gap(1);
+        }
+    }
+
     fn dropped(&self) -> u64 {
         self.overflow.get().map_or(0, |overflow| overflow.dropped.load(Ordering::Relaxed))
     }

@@ -162,6 +162,8 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         (is_urgent, op_id): (bool, impl FnOnce() -> u32),
     ) -> Poll<Result<Offered, Refused>> {
         let mut state = self.state.lock();
+        // Looking for room may move on what waits, without ringing for it.
+        let is_first = state.producer.unsignaled() == 0;
         let is_patient = !context.waker().will_wake(Waker::noop());
         let room = state.has_space().and_then(|has_space| {
             let may_wait = is_patient && !state.spills && state.backlog.is_empty();
@@ -180,7 +182,6 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             }
             Some(true) => {}
         }
-        let is_first = state.producer.unsignaled() == 0;
         if let Load::Large(Large::Held(held)) = &load {
             state.payloads.add(P::length(held));
         }

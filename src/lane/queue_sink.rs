@@ -87,11 +87,15 @@ impl Sink for QueueSink {
     }
 
     fn set_policy(&self, filter: Option<&str>, policy: SlowPolicy) -> bool {
-        self.queue.rules().set(filter, policy)
+        let is_set = self.queue.rules().set(filter, policy);
+        // Who waits for room may no longer have to.
+        self.queue.room().notify_waiters();
+        is_set
     }
 
     fn forget_policy(&self, filter: &str) {
         self.queue.rules().remove(filter);
+        self.queue.room().notify_waiters();
     }
 
     fn room(&self) -> Option<&Notify> {
@@ -100,6 +104,10 @@ impl Sink for QueueSink {
 
     fn stall(&self) {
         self.queue.stall();
+    }
+
+    fn miss(&self) {
+        self.queue.miss();
     }
 
     fn dropped(&self) -> u64 {

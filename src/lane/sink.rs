@@ -176,6 +176,9 @@ pub(crate) trait Sink: Send + Sync {
     /// Somebody has waited in vain: nobody else has to until there is room.
     fn stall(&self) {}
 
+    /// A frame for which its sender should have waited is lost without that: it leaves a gap.
+    fn miss(&self) {}
+
     /// Frames that it had taken and dropped for newer ones.
     fn dropped(&self) -> u64 {
         0

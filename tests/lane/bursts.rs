@@ -124,3 +124,30 @@ async fn a_receiver_that_does_not_read_is_cut_amid_a_run_and_what_it_loses_is_co
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_which_a_segment_holds_one_and_a_half_stay_in_place_however_many_are_kept() {
+    // 720p in colours: two of them need two segments, and the rests of those hold no third.
+    const FRAME: usize = 1280 * 720 * 3;
+    keep(async {
+        let bus = Bus::start().await;
+        let (camera, viewer) = (bus.lane("camera").await, bus.lane("viewer").await);
+        viewer.subscribe("camera").await.expect("it subscribes");
+        let mut kept = Vec::new();
+        for number in 0..12_u8 {
+            let mut loan = camera.loan(FRAME);
+            loan[0] = number;
+            camera.publish("camera", loan).await.expect("it is accepted");
+            let frame = next(&viewer).await;
+            assert_eq!((frame.payload()[0], frame.payload().len()), (number, FRAME));
+            kept.push(frame);
+        }
+        // The first ones may have been written before there was memory to share.
+        assert!(kept[4..].iter().all(|frame| frame.payload().is_in_place()), "{:?}", places(&kept));
+    })
+    .await;
+}
+
+fn places(frames: &[busway::Frame]) -> Vec<bool> {
+    frames.iter().map(|frame| frame.payload().is_in_place()).collect()
+}

@@ -102,3 +102,25 @@ async fn what_a_client_has_sent_before_it_ends_arrives_although_it_has_not_read_
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_runtime_has_ended_says_that_it_is_closed() {
+    keep(async {
+        let bus = Bus::start().await;
+        let socket = bus.socket();
+        for shm in [true, false] {
+            let socket = socket.clone();
+            let client = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+                let connected = Client::builder(socket, &format!("orphan.{shm}")).shm(shm).connect();
+                runtime.unwrap().block_on(connected).unwrap()
+            });
+            let client = client.join().unwrap();
+            assert!(client.recv().await.is_none(), "nothing comes any more");
+            client.send("nobody", "hello").qos(QoS::Processed).await.unwrap_err();
+            client.publish("nothing", "hello").await.unwrap_err();
+            assert!(matches!(*client.state().borrow(), busway::client::ConnectionState::Closed { .. }));
+        }
+    })
+    .await;
+}

@@ -66,9 +66,54 @@ async fn one_that_can_neither_send_nor_receive_for_a_while_goes_on_when_its_rece
             stalled.go_on.send(()).expect("it waits");
             middle.await.expect("it sends everything on");
             let publisher = publishing.await.expect("it sends everything");
+            // It waits for nobody.
+            until(|| queue_of(&bus, "stalled") == 0).await;
             publisher.publish("end", payload(u64::MAX)).await.expect("it is accepted");
             let received = stalled.received.await.expect("it gets everything");
             assert!(received.numbers("a/out").into_iter().eq(0..FRAMES), "{way:?}: all of it, in order");
+        }
+    })
+    .await;
+}
+
+/// Receives so many numbers, in order.
+async fn expect_all(client: Client, name: &'static str) {
+    for number in 0..FRAMES {
+        let frame = next(&client).await;
+        assert_eq!((number_of(&frame), frame.lost_before()), (number, 0), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_flood_each_other_and_read_lose_nothing() {
+    keep(async {
+        for way in [Way::Lane, Way::Unix] {
+            let bus = bus().await;
+            let mut clients = Vec::new();
+            for name in ["one", "other"] {
+                let builder = Client::builder(endpoint(&bus, way), name).shm(way == Way::Lane);
+                let client = builder.send_queue(16, 1 << 20).connect().await.expect("it connects");
+                if way == Way::Lane {
+                    on_lane(&client).await;
+                }
+                client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+                let policy = SlowPolicy::Wait(Duration::from_secs(2));
+                client.slow_policy(policy).await.expect("the broker allows it");
+                clients.push(client);
+            }
+            let mut tasks = Vec::new();
+            for (client, target) in clients.iter().zip(["other", "one"]) {
+                let sender = client.clone();
+                tasks.push(tokio::spawn(async move {
+                    for number in 0..FRAMES {
+                        sender.send(target, payload(number)).await.expect("it is accepted");
+                    }
+                }));
+                tasks.push(tokio::spawn(expect_all(client.clone(), target)));
+            }
+            for task in tasks {
+                task.await.expect("nothing is lost");
+            }
         }
     })
     .await;

@@ -126,3 +126,67 @@ async fn publish_all_unconfirmed(publisher: &Client) {
         let _ = publisher.publish("a/b", payload(number)).try_enqueue();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_of_losses_is_no_reason_for_another_one() {
+    const LOOK: Duration = Duration::from_millis(10);
+    keep(async {
+        let bus = Bus::with(|builder| builder.queue(4, 1 << 20).timeout(LOOK * 8)).await;
+        let observer = bus.internal("observer");
+        let stalled: Vec<Client> = (0..3).map(|number| bus.internal(&format!("stalled.{number}"))).collect();
+        for _ in 0..6 {
+            observer.broadcast("stalled.*", "too much").qos(QoS::Processed).await.expect("it is a broadcast");
+        }
+        for _ in 0..stalled.len() {
+            assert_eq!(next(&observer).await.topic(), Some(".broker/warn"), "the loss of each");
+        }
+        let looks = bus.broker().looks();
+        until(|| bus.broker().looks() > looks + 10).await;
+        assert!(observer.try_recv().is_none(), "nothing was lost since but announcements");
+        observer.broadcast("stalled.*", "once more").qos(QoS::Processed).await.expect("it is a broadcast");
+        assert_eq!(next(&observer).await.topic(), Some(".broker/warn"), "the next loss is");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_itself_says_leaves_a_gap_where_there_was_no_room() {
+    keep(async {
+        let bus = bus().await;
+        let client = bus.internal("stalled");
+        client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+        client.slow_policy(SlowPolicy::Wait(Duration::from_secs(3_600))).await.expect("it is allowed");
+        client.subscribe(".broker/info").await.expect("it subscribes");
+        let publisher = bus.internal("publisher");
+        next(&client).await;
+        for _ in 0..QUEUE {
+            publisher.send("stalled", "full").qos(QoS::Processed).await.expect("there is room");
+        }
+        for number in 0..3 {
+            bus.internal(&format!("newcomer.{number}"));
+        }
+        let lost = client.lost_frames();
+        assert!(lost >= 3, "nobody waits in the broker's place");
+        for _ in 0..QUEUE {
+            assert_eq!(next(&client).await.lost_before(), 0);
+        }
+        publisher.send("stalled", "the next").await.expect("there is room");
+        assert_eq!(next(&client).await.lost_before(), lost);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_for_no_topics_is_no_policy_for_all() {
+    keep(async {
+        let bus = Bus::with(|builder| builder.max_wait(Duration::from_secs(1))).await;
+        // A broker that was asked would refuse it.
+        let policy = SlowPolicy::Wait(Duration::from_secs(3_600));
+        for client in [bus.internal("inside"), bus.lane("lane").await, bus.unix("unix").await] {
+            let none: [&str; 0] = [];
+            client.subscribe(none).slow_policy(policy).await.expect("nothing was asked for");
+            client.subscribe("a").slow_policy(policy).await.expect_err("that is too long");
+        }
+    })
+    .await;
+}

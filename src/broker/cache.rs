@@ -19,6 +19,15 @@ pub(crate) enum Route {
     Refused(ResultCode),
 }
 
+impl Route {
+    fn receivers(&self) -> usize {
+        match self {
+            Self::Receivers { peers, .. } => peers.len(),
+            Self::Refused(_) => 0,
+        }
+    }
+}
+
 static NOWHERE: Route = Route::Refused(ResultCode::OTHER);
 
 /// Routes by operation and address, valid for one epoch of the registry: a publisher that repeats its topics pays a
@@ -27,6 +36,8 @@ static NOWHERE: Route = Route::Refused(ResultCode::OTHER);
 pub(crate) struct RouteCache {
     epoch: u64,
     routes: [HashMap<Arc<[u8]>, Arc<Route>, RandomState>; 3],
+    /// Receivers of all of them together.
+    receivers: usize,
     last: Option<(usize, Arc<[u8]>, Arc<Route>)>,
     /// The operation that has come twice in a row to the last address.
     repeated: Option<Operation>,
@@ -34,6 +45,8 @@ pub(crate) struct RouteCache {
 
 /// Addresses that are remembered at most, for each kind of operation.
 const MAX_ROUTES: usize = 1024;
+/// Receivers of all routes that are remembered at most, unless a single one has more.
+const MAX_RECEIVERS: usize = 65_536;
 
 impl RouteCache {
     /// The route of an address; `resolve` finds it when it is not known at this epoch.
@@ -54,15 +67,16 @@ impl RouteCache {
         // Of a publish-for the address says only half.
         self.repeated = (is_last && operation != Operation::PublishFor).then_some(operation);
         if !is_last {
-            let routes = &mut self.routes[table];
-            let (key, route) = match routes.get_key_value(address) {
+            let (key, route) = match self.routes[table].get_key_value(address) {
                 Some((key, route)) => (Arc::clone(key), Arc::clone(route)),
                 None => {
                     let (key, route): (Arc<[u8]>, _) = (address.into(), Arc::new(resolve()?));
-                    if routes.len() >= MAX_ROUTES {
-                        routes.clear();
+                    let receivers = route.receivers();
+                    if self.routes[table].len() >= MAX_ROUTES || self.receivers + receivers > MAX_RECEIVERS {
+                        self.forget();
                     }
-                    routes.insert(Arc::clone(&key), Arc::clone(&route));
+                    self.receivers += receivers;
+                    self.routes[table].insert(Arc::clone(&key), Arc::clone(&route));
                     (key, route)
                 }
             };
@@ -90,6 +104,7 @@ impl RouteCache {
     /// Lets go of everything.
     pub(crate) fn forget(&mut self) {
         self.routes.iter_mut().for_each(HashMap::clear);
+        self.receivers = 0;
         self.last = None;
         self.repeated = None;
     }

@@ -130,6 +130,8 @@ impl<'a> Channel<'a> {
 
     fn flush(&mut self) {
         self.router.finish(&mut self.touched);
+        // The next line may never come: peers that go meanwhile are not kept for it.
+        self.source.forget();
         self.complaints.tell_silent();
     }
 }

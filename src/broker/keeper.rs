@@ -21,6 +21,8 @@ struct Watch {
     silent: u32,
     progress: u64,
     /// Frames for it that were lost, as far as they are announced.
+    announced: u64,
+    /// The same, with those that were lost of the announcements themselves: they are no reason for another one.
     lost: u64,
 }
 
@@ -47,24 +49,33 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                     peer.sink.ping();
                 }
             }
-            announce_loss(&shared, &peer, &mut watch, &mut touched);
-            next.insert(peer.id, watch);
+            next.insert(peer.id, (peer, watch));
         }
-        watches = next;
+        announce_losses(&shared, &mut next, &mut touched);
+        watches = next.into_iter().map(|(id, (_, watch))| (id, watch)).collect();
         shared.router.finish(&mut touched);
         shared.looks.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Once a look, however much is lost. What is lost with a connection that was cut is announced by that.
-fn announce_loss(shared: &Shared, peer: &Peer, watch: &mut Watch, touched: &mut Touched) {
-    let lost = peer.lost();
-    if lost > watch.lost && !peer.is_ended() {
-        let frames = lost - watch.lost;
+fn announce_losses(shared: &Shared, watches: &mut HashMap<u64, (Arc<Peer>, Watch)>, touched: &mut Touched) {
+    let mut has_announced = false;
+    for (peer, watch) in watches.values_mut() {
+        let lost = peer.lost();
+        if lost <= watch.lost || peer.is_ended() {
+            continue;
+        }
+        let frames = lost - watch.announced;
+        (watch.announced, watch.lost) = (lost, lost);
+        has_announced = true;
         tracing::warn!(client = %peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
         control::announce_loss(&shared.router, &peer.name, frames, touched);
     }
-    watch.lost = lost;
+    if has_announced {
+        // Everybody is told, also those who have no room for it.
+        watches.values_mut().for_each(|(peer, watch)| watch.lost = peer.lost());
+    }
 }
 
 fn look_at(shared: &Shared, peer: &Arc<Peer>, before: Option<Watch>, touched: &mut Touched) -> Watch {

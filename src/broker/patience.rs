@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use busway_net::wire::{FrameKind, ResultCode};
 
@@ -10,6 +11,9 @@ use super::router::Router;
 use super::touched::{HeldAnswer, Touched, Wait};
 use crate::lane::{Declined, StoredFrame};
 use crate::policy::SlowPolicy;
+
+/// A bound beyond this is none; the clock cannot be asked for any.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 impl Router {
     /// Waits until the receivers of the operation at hand have room, for as long as their policies say, and answers
@@ -33,7 +37,7 @@ impl Router {
         // Who has not to wait gets its frame now.
         self.finish(touched);
         for Wait { peer, frame, bound } in waits {
-            if !self.deliver_late(&peer, &frame, since + bound, touched).await {
+            if !self.deliver_late(&peer, &frame, since + bound.min(LONGEST_WAIT), touched).await {
                 code = ResultCode::NOT_DELIVERED;
             }
             self.finish(touched);

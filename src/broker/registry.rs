@@ -41,7 +41,7 @@ impl Entry {
         let levels = self.levels + levels_of(filter);
         // Everybody's subscription to the broker's warnings does not count.
         if self.filters.len() + self.exclusions.len() > limits.subscriptions
-            || levels > (limits.subscriptions + 1) * LEVELS_PER_FILTER
+            || levels > limits.subscriptions.saturating_add(1).saturating_mul(LEVELS_PER_FILTER)
         {
             return Err(ResultCode::DATA);
         }

@@ -300,6 +300,9 @@ impl Router {
                 touched.waits.push(Wait { peer: Arc::clone(peer), frame, bound });
             }
             Err(declined) => {
+                if let Declined::Wait(_) = declined {
+                    peer.sink.miss();
+                }
                 self.on_declined(peer, declined, touched);
                 return Err(ResultCode::NOT_DELIVERED);
             }

@@ -66,12 +66,20 @@ pub struct Batch {
     bodies: Vec<(usize, Body)>,
     frames: usize,
     bytes: usize,
+    /// Batches in a row for which the inline buffer was far too large.
+    small: u8,
 }
 
 /// An inline buffer that grew beyond this in a burst is shrunk afterwards ...
 const SHRINK_ABOVE: usize = 256 << 10;
-/// ... to this.
+/// ... to this ...
 const SHRINK_TO: usize = 64 << 10;
+/// ... and freed after so many batches in a row ...
+const SMALL_BATCHES: u8 = 8;
+/// ... that have used less than this part of it, ...
+const SMALL_PART: usize = 8;
+/// ... unless it is not larger than this. A connection that has fallen silent has a ping now and then.
+const SHRINK_NOT: usize = 4 << 10;
 /// Slices of one gathering write.
 const MAX_SLICES: usize = 64;
 
@@ -113,8 +121,13 @@ impl Batch {
     }
 
     fn clear(&mut self) {
+        let capacity = self.inline.capacity();
+        let is_small = capacity > SHRINK_NOT && self.inline.len() < capacity / SMALL_PART;
+        self.small = if is_small { self.small + 1 } else { 0 };
         self.inline.clear();
-        if self.inline.capacity() > SHRINK_ABOVE {
+        if self.small >= SMALL_BATCHES {
+            (self.inline, self.small) = (Vec::new(), 0);
+        } else if capacity > SHRINK_ABOVE {
             self.inline.shrink_to(SHRINK_TO);
         }
         self.bodies.clear();
@@ -261,5 +274,32 @@ impl Writing {
             Some((_, Body::Descriptors(_))) | None => false,
             Some((_, body)) => body.len() == 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_has_taken_is_given_back_by_a_connection_that_falls_silent() {
+        const BURST: usize = 100 << 10;
+        let (mut queue, mut writing) = (Batch::default(), Writing::default());
+        let mut write = |queue: &mut Batch, length: usize| {
+            queue.append(|batch| batch.inline().extend_from_slice(&vec![7; length]));
+            writing.swap(queue);
+            writing.batch.inline.capacity() + queue.inline.capacity()
+        };
+        for _ in 0..4 {
+            write(&mut queue, BURST);
+        }
+        assert!(write(&mut queue, 9) >= 2 * BURST, "the next burst may come at once");
+        let after: Vec<usize> = (0..2 * usize::from(SMALL_BATCHES)).map(|_| write(&mut queue, 9)).collect();
+        assert!(after.last().is_some_and(|bytes| *bytes <= SHRINK_NOT), "{after:?}");
+        // Steady traffic keeps what it needs.
+        for _ in 0..100 {
+            write(&mut queue, BURST);
+        }
+        assert!(write(&mut queue, BURST) >= 2 * BURST);
     }
 }

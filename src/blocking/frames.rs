@@ -58,7 +58,9 @@ pub struct StateChanges {
 
 impl StateChanges {
     pub(super) fn new(runtime: &'static Runtime, state: watch::Receiver<ConnectionState>) -> Self {
-        Self { runtime, state, is_at_end: false }
+        // The end is never followed by anything, and may have come before.
+        let is_at_end = matches!(*state.borrow(), ConnectionState::Closed { .. });
+        Self { runtime, state, is_at_end }
     }
 
     /// As [`next`](Iterator::next), for so long at most; `None` also when nothing has changed by then.

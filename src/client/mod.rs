@@ -313,6 +313,14 @@ impl Client {
     pub(crate) fn change_quietly(&self, operation: wire::Operation, filter: &'static str) -> Filters<'_> {
         Filters::quiet(self, operation, filter)
     }
+
+    /// The next connection does not begin with this subscription.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn forget_subscription(&self, filter: &str) {
+        if let Link::Remote(remote) = &self.inner.link {
+            remote.forget_subscription(filter);
+        }
+    }
 }
 
 impl Drop for Inner {

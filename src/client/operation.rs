@@ -148,7 +148,10 @@ impl<'a> Filters<'a> {
     /// [`Client::slow_policy`]. It holds until they are unsubscribed.
     #[cfg(feature = "rpc")]
     pub fn slow_policy(mut self, policy: SlowPolicy) -> Self {
-        self.policy = Some(PolicyRequest::new(self.client, self.filters.clone(), policy));
+        // Without filters it would be the policy of everything else.
+        if !self.filters.is_empty() {
+            self.policy = Some(PolicyRequest::new(self.client, self.filters.clone(), policy));
+        }
         self
     }
 
@@ -167,6 +170,15 @@ impl<'a> Filters<'a> {
     pub fn qos(mut self, qos: QoS) -> Self {
         self.qos = qos;
         self
+    }
+
+    /// Whether none of it is in force, and none is to be with the next connection. Of a list some may be, and after a
+    /// timeout nobody knows.
+    fn is_undone_by(&self, error: &SendError) -> bool {
+        match error {
+            SendError::Refused(_) => self.filters.len() == 1,
+            error => *error != SendError::Timeout,
+        }
     }
 
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
@@ -197,13 +209,17 @@ impl Future for Filters<'_> {
         loop {
             if let Some(confirmation) = &mut self.confirmation {
                 let answer = ready!(Pin::new(confirmation).poll(context));
-                if let (Link::Remote(remote), Err(_)) = (&self.client.inner.link, &answer) {
+                if let (Link::Remote(remote), Err(error)) = (&self.client.inner.link, &answer)
+                    && self.is_undone_by(error)
+                {
                     remote.undo(&self);
                 }
                 #[cfg(feature = "rpc")]
-                if self.operation == wire::Operation::Unsubscribe {
-                    let rules = self.client.inner.queue.rules();
-                    self.filters.iter().for_each(|filter| rules.remove(filter));
+                if self.operation == wire::Operation::Unsubscribe && answer.is_ok() {
+                    let queue = &self.client.inner.queue;
+                    self.filters.iter().for_each(|filter| queue.rules().remove(filter));
+                    // Who waits for room may no longer have to.
+                    queue.room().notify_waiters();
                 }
                 return Poll::Ready(answer);
             }

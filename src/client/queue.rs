@@ -199,6 +199,12 @@ impl ReceiveQueue {
         state.lose(1);
     }
 
+    /// A frame for which its sender should have waited is lost without that.
+    #[cfg(feature = "broker")]
+    pub(crate) fn miss(&self) {
+        self.shared.state.lock().lose(1);
+    }
+
     /// Frames that were dropped after they had been taken.
     #[cfg(feature = "broker")]
     pub(crate) fn dropped(&self) -> u64 {

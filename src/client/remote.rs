@@ -19,6 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use closing::LastWrite;
+
 use super::ConnectionState;
 use super::builder::Options;
 use super::error::{ConnectError, SendError};
@@ -109,7 +111,8 @@ impl Remote {
             lane,
         });
         let receiver = remote.receiver(reader);
-        tokio::spawn(Arc::clone(&remote).drive(socket, receiver));
+        let last = LastWrite(Arc::clone(&remote));
+        tokio::spawn(Arc::clone(&remote).drive(socket, receiver, last));
         tokio::spawn(Arc::clone(&remote).keep());
         Ok(remote)
     }
@@ -231,6 +234,12 @@ impl Remote {
             self.queued.notify_one();
         }
         Poll::Ready(Ok(answer.map_or(Confirmation::done(), Confirmation::coming)))
+    }
+
+    /// The next connection does not begin with this subscription.
+    #[cfg(feature = "rpc")]
+    pub(super) fn forget_subscription(&self, filter: &str) {
+        self.filters.apply(wire::Operation::Unsubscribe, &[filter]);
     }
 
     /// The broker did not do it.

@@ -68,6 +68,8 @@ impl Client {
         for filter in filters {
             rules.set(Some(filter), policy);
         }
+        // Who waits for room may no longer have to.
+        self.inner.queue.room().notify_waiters();
         Ok(())
     }
 }

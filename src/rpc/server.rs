@@ -177,7 +177,7 @@ impl<H: Handlers> Server<H> {
         let caller = Arc::clone(&frame.names.sender);
         let qos = qos_of_reply(&frame);
         let outcome = match Request::new(frame, rpc) {
-            Ok(request) => catch(self.handlers.call(request)).await.unwrap_or_else(|words| {
+            Ok(request) => catch(async { self.handlers.call(request).await }).await.unwrap_or_else(|words| {
                 tracing::error!(caller = &*caller, "the handler of a request panicked: {words}");
                 Err(RpcError::internal("the handler panicked"))
             }),
@@ -222,9 +222,9 @@ impl<H: Handlers> Server<H> {
         let Some(rpc) = self.rpc() else { return };
         let is_notification = frame.kind() == FrameKind::Message && frame.payload().first() == Some(&rpc::NOTIFICATION);
         let handled = if is_notification {
-            catch(self.handlers.notification(Notification::new(frame, rpc))).await
+            catch(async { self.handlers.notification(Notification::new(frame, rpc)).await }).await
         } else {
-            catch(self.handlers.frame(&rpc, frame)).await
+            catch(async { self.handlers.frame(&rpc, frame).await }).await
         };
         if let Err(words) = handled {
             tracing::error!("the handler of a frame panicked: {words}");

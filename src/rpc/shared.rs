@@ -74,9 +74,13 @@ impl Shared {
         }
         let announcements = self.client.announcements();
         announcements.unwatch();
-        // A connection that has ended has no subscriptions: an error says nothing.
-        if !announcements.is_needed() && self.change(Operation::Unsubscribe).await.is_ok() && announcements.is_needed()
-        {
+        if announcements.is_needed() {
+            return;
+        }
+        if self.change(Operation::Unsubscribe).await.is_err() {
+            // This connection has ended, and its subscriptions with it: the next one is not to have it, either.
+            self.client.forget_subscription(INFO_TOPIC);
+        } else if announcements.is_needed() {
             // Somebody has subscribed meanwhile, perhaps before this took it back.
             let _ = self.change(Operation::Subscribe).await;
         }

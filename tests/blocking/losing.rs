@@ -37,6 +37,7 @@ fn a_close_ends_every_wait(bus: &mut Bus) {
         assert!(waiting.into_iter().all(|waiting| waiting.join().expect("no panic")));
         assert!(matches!(watching.join().expect("no panic"), Some(ConnectionState::Closed { .. })));
     });
+    assert_eq!(anna.state_changes().next(), None, "nothing changes after the end");
 }
 
 fn a_broker_that_is_killed_ends_every_wait(bus: &mut Bus) {

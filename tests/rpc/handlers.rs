@@ -1,5 +1,6 @@
 //! Handlers: as a trait, that panic, that nest, and that end.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use busway::rpc::{ErrorCode, Handlers, Methods, Notification, Request, Rpc, RpcError};
@@ -15,6 +16,7 @@ promises! {
     everywhere {
         handlers_may_be_a_trait
         a_handler_that_panics_is_an_internal_error
+        a_handler_that_panics_before_it_has_begun_to_run_ends_nothing
         closures_may_have_state
         what_has_no_method_may_be_handled_all_the_same
         the_last_handle_dropped_ends_serving
@@ -60,6 +62,48 @@ async fn handlers_may_be_a_trait(place: Place) {
     rpc.notify("lamp", "news").await.unwrap();
     rpc.client().publish("light", "level").await.unwrap();
     assert_eq!([seen.next().await, seen.next().await], ["news", "level for lamp"]);
+}
+
+/// Panics before there is a future.
+struct Clumsy {
+    told: UnboundedSender<String>,
+}
+
+impl Handlers for Clumsy {
+    fn call(&self, request: Request) -> impl Future<Output = Result<Payload, RpcError>> + Send {
+        assert_ne!(request.method(), "clumsy");
+        async { Ok(Payload::new()) }
+    }
+
+    fn notification(&self, notification: Notification) -> impl Future<Output = ()> + Send {
+        let words = text(&notification.payload());
+        assert_ne!(words, "clumsy");
+        self.told.send(words).expect("somebody looks");
+        async {}
+    }
+
+    fn frame(&self, _: &Rpc, frame: Frame) -> impl Future<Output = ()> + Send {
+        let words = text(frame.payload());
+        assert_ne!(words, "clumsy");
+        self.told.send(words).expect("somebody looks");
+        async {}
+    }
+}
+
+async fn a_handler_that_panics_before_it_has_begun_to_run_ends_nothing(place: Place) {
+    let bus = place.open().await;
+    let (told, mut seen) = seen();
+    let service = bus.client("service").await;
+    service.subscribe("news").await.unwrap();
+    let _service = Rpc::builder(service).max_handlers(1).start(Clumsy { told });
+    let rpc = caller(&bus, "caller").await;
+    assert_eq!(answered(rpc.call("service", "clumsy", "").await).0, ErrorCode::INTERNAL);
+    rpc.call("service", "deft", "").await.unwrap();
+    for words in ["clumsy", "deft"] {
+        rpc.notify("service", words).await.unwrap();
+        rpc.client().publish("news", words).qos(QoS::Processed).await.unwrap();
+    }
+    assert_eq!([seen.next().await, seen.next().await], ["deft", "deft"]);
 }
 
 async fn a_handler_that_panics_is_an_internal_error(place: Place) {

@@ -130,7 +130,7 @@ impl Remote {
 }
 
 /// Writes what is left and ends the connection when it is dropped before its task has done that.
-struct LastWrite(Arc<Remote>);
+pub(super) struct LastWrite(pub(super) Arc<Remote>);
 
 impl Drop for LastWrite {
     fn drop(&mut self) {

@@ -205,6 +205,8 @@ impl Remote {
         self.outbox.switch(&ClientTag::Ready.encode());
         self.lane.turn_on();
         self.outbox.flush();
+        // Somebody may have used the lane before it was on, and flushed the socket alone.
+        lane.flush();
         Ok(Side { lane, intake, bell, is_switched: false, is_mute: false, looks: 0 })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use busway_net::link::{BusyPoll, Chunk, Socket};
 
+use super::closing::LastWrite;
 use super::{CLOSED, MIN_INTERVAL, Remote};
 use crate::client::ConnectionState;
 use crate::client::builder::{Options, Reconnect};
@@ -15,8 +16,9 @@ use crate::client::receiver::Receiver;
 const TURN: usize = 256 << 10;
 
 impl Remote {
-    /// Reads until the connection ends; connects again if that is wanted.
-    pub(super) async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver) {
+    /// Reads until the connection ends; connects again if that is wanted. When the runtime ends before, `_last` sees to
+    /// it that nobody waits for what never comes.
+    pub(super) async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver, _last: LastWrite) {
         loop {
             #[cfg(feature = "shm")]
             let reason = self.receive_all(&socket, &mut receiver).await;

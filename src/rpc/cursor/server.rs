@@ -20,6 +20,8 @@ use crate::payload::Payload;
 const MAX_OPEN: usize = 1024;
 /// Records of one answer.
 const MAX_COUNT: u64 = 65_536;
+/// When a time to live ends that is longer than any clock.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// Bytes of one answer.
 const MAX_BYTES: usize = 64 << 20;
 /// Forgotten cursors are looked for that often within the time that they live, ...
@@ -81,7 +83,7 @@ impl Cursors {
         id[6] = id[6] & 0x0F | 0x40;
         id[8] = id[8] & 0x3F | 0x80;
         let source = Source { back: VecDeque::new(), records: Box::new(records) };
-        let opened = Open { source: Arc::new(source.into()), expires: Instant::now() + self.shared.time_to_live };
+        let opened = Open { source: Arc::new(source.into()), expires: self.shared.expiry() };
         let mut open = self.shared.open.lock();
         if open.len() >= self.shared.max_open {
             return Err(RpcError::new(ErrorCode::transport(ResultCode::BUSY), "too many cursors are open"));
@@ -147,7 +149,7 @@ impl Cursors {
         let mut open = self.shared.open.lock();
         match open.get_mut(&handle.id) {
             Some(cursor) if cursor.expires > Instant::now() => {
-                cursor.expires = Instant::now() + self.shared.time_to_live;
+                cursor.expires = self.shared.expiry();
                 Ok(Arc::clone(&cursor.source))
             }
             _ => Err(RpcError::not_found("no such cursor, or it was forgotten")),
@@ -159,8 +161,16 @@ impl Cursors {
         if is_at_end {
             open.remove(&handle.id);
         } else if let Some(cursor) = open.get_mut(&handle.id) {
-            cursor.expires = Instant::now() + self.shared.time_to_live;
+            cursor.expires = self.shared.expiry();
         }
+    }
+}
+
+impl Shared {
+    /// When a cursor that is used now will be forgotten.
+    fn expiry(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.time_to_live).unwrap_or(now + NEVER)
     }
 }
 

@@ -85,6 +85,15 @@ fn endpoints_on_the_command_line_come_beside_the_sockets_that_were_passed() {
 }
 
 #[test]
+fn a_socket_that_was_passed_may_be_asked_for_as_well() {
+    let place = Place::new();
+    let (own, more) = (place.directory.join("bus.sock"), place.directory.join("more.sock"));
+    let sockets = format!("unix={}", own.display());
+    let _service = Running::start(launcher(&place, &sockets, "0").arg("-B").arg(&own).arg("-B").arg(&more));
+    eventually("clients are served on both", || greets(Stream::unix(&own)) && greets(Stream::unix(&more)));
+}
+
+#[test]
 fn sockets_for_another_process_are_not_touched() {
     let place = Place::new();
     let _service = Running::start(&mut launcher(&place, "tcp=port", "1"));

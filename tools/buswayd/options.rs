@@ -251,8 +251,13 @@ impl Options {
         for endpoint in &self.bind {
             if let Some(path) = endpoint.strip_prefix("fifo:") {
                 builder = builder.fifo(path);
+                continue;
+            }
+            let endpoint = Endpoint::from(endpoint);
+            if sockets.iter().any(|socket| socket.is_bound_to(&endpoint)) {
+                tracing::debug!("{endpoint}: a socket that was bound there was passed");
             } else {
-                builder = builder.endpoint(endpoint.as_str());
+                builder = builder.endpoint(endpoint);
             }
         }
         let is_passed = !sockets.is_empty();

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use busway::Endpoint;
 use busway::broker::Broker;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -15,6 +16,21 @@ use super::Failure;
 pub(crate) enum Inherited {
     Unix(UnixListener),
     Tcp(TcpListener),
+}
+
+impl Inherited {
+    /// Whether it was bound where the broker is asked to listen, too.
+    pub(crate) fn is_bound_to(&self, endpoint: &Endpoint) -> bool {
+        match (self, endpoint) {
+            (Self::Unix(listener), Endpoint::Unix(path)) => {
+                listener.local_addr().is_ok_and(|bound| bound.as_pathname() == Some(path))
+            }
+            (Self::Tcp(listener), Endpoint::Tcp(address)) => {
+                listener.local_addr().is_ok_and(|bound| address.parse() == Ok(bound))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// More than any unit has.

@@ -108,7 +108,7 @@ impl Clock {
             Amount::Time(time) => time,
             Amount::Iterations(_) => Duration::MAX,
         };
-        let mut ticks = tokio::time::interval(TICK.min(limit));
+        let mut ticks = tokio::time::interval(TICK.min(limit).max(Duration::from_millis(1)));
         loop {
             tokio::select! {
                 ended = running.join_next() => match ended {

@@ -317,8 +317,10 @@ impl Client {
     /// The next connection does not begin with this subscription.
     #[cfg(feature = "rpc")]
     pub(crate) fn forget_subscription(&self, filter: &str) {
-        if let Link::Remote(remote) = &self.inner.link {
-            remote.forget_subscription(filter);
+        match &self.inner.link {
+            Link::Remote(remote) => remote.forget_subscription(filter),
+            #[cfg(feature = "broker")]
+            Link::Local(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use busway_net::Pool;
 use busway_net::wire::{FrameKind, ResultCode};
 use busway_shm::layout::{flag, operation};
-use busway_shm::{Consumer, OwnSegment, PeerSegment, Record, Sample, Violation};
+use busway_shm::{Consumer, GiveBack, OwnSegment, PeerSegment, Record, Sample, Violation};
 
 use super::fragments::{Fragments, Piece};
 use super::up::UpLane;
@@ -150,13 +150,24 @@ impl DownIntake {
             }
         } else {
             let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
+            let Some(segment) = segment else {
+                self.give_back(record);
+                return Err(Violation::Range);
+            };
             let range = (descriptor.offset.get(), descriptor.payload.get());
             let slot = (descriptor.slot.get(), descriptor.generation.get());
-            let releases = Arc::clone(&self.lane.releases);
-            let sample = Sample::new(segment.ok_or(Violation::Range)?, range, slot, releases)?;
+            let sample = Sample::new(segment, range, slot, Arc::clone(&self.lane.releases) as Arc<dyn GiveBack>)?;
             self.whole = Some(Payload::in_place(Arc::new(sample)));
         }
         Ok(Arrival::Delivery { kind, realtime: descriptor.flags & flag::REALTIME != 0 })
+    }
+
+    /// Gives back what a record lends and nobody will read.
+    fn give_back(&self, record: &Record) {
+        let descriptor = &record.descriptor;
+        if descriptor.flags & flag::IN_PLACE != 0 {
+            self.lane.releases.push(descriptor.slot.get(), descriptor.generation.get());
+        }
     }
 
     /// Copies a fragment; `None` when more are to come.
@@ -191,5 +202,21 @@ impl DownIntake {
     /// When the broker breaks the rules.
     pub(crate) fn poll(&mut self) -> Result<bool, Violation> {
         self.consumer.poll()
+    }
+}
+
+impl Drop for DownIntake {
+    /// What was not read before the end of the connection goes back: the broker counts it as held for as long as this
+    /// process lives, because nobody else can say that it is not.
+    fn drop(&mut self) {
+        if !self.lane.is_here() {
+            return;
+        }
+        // No room is given back: there is not more than a ring of it.
+        while let Ok(Some(record)) = self.consumer.next_record() {
+            if FrameKind::from_byte(record.descriptor.operation).is_some() {
+                self.give_back(&record);
+            }
+        }
     }
 }

@@ -53,10 +53,7 @@ pub(super) fn push_large<P: Placing>(
                 reservation.commit(&descriptor);
                 return Ok(Progress::Done);
             }
-            Placed::Copy(held) => {
-                placing.count_copy();
-                body.load = Large::Held(held);
-            }
+            Placed::Copy(held) => body.load = Large::Held(held),
             Placed::Later(held) => {
                 body.load = Large::Held(held);
                 return Ok(Progress::Later);
@@ -91,6 +88,9 @@ pub(super) fn push_large<P: Placing>(
                     reservation.write_payload(parts, position, part);
                 }
             }
+        }
+        if body.sent == 0 && matches!(body.load, Large::Held(_)) {
+            placing.count_copy();
         }
         body.sent += step;
         let is_done = body.sent == total;

@@ -215,6 +215,11 @@ impl UpLane {
         }
     }
 
+    /// Whether the lane's memory is there, which it is not in a forked child.
+    pub(super) fn is_here(&self) -> bool {
+        self.memory.is_here()
+    }
+
     /// Until when payloads wait for an arena, if some do.
     pub(crate) fn arena_deadline(&self) -> Option<Instant> {
         self.question.deadline()

@@ -124,3 +124,44 @@ async fn a_client_whose_runtime_has_ended_says_that_it_is_closed() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_that_a_client_has_not_read_before_its_runtime_ended_are_given_back() {
+    // More than a user may have connections that have ended and still hold payloads.
+    const CLIENTS: usize = 80;
+    keep(async {
+        let bus = Bus::start().await;
+        let publisher = bus.lane("publisher").await;
+        for number in 0..CLIENTS {
+            let socket = bus.socket();
+            let (ready, is_ready) = tokio::sync::oneshot::channel();
+            let (go_on, told) = std::sync::mpsc::channel::<()>();
+            let unread = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let client = runtime.block_on(async {
+                    let client = Client::connect(socket, &format!("reader.{number}")).await.unwrap();
+                    on_lane(&client).await;
+                    client.subscribe("picture").await.unwrap();
+                    // One is read, so that the others come in place.
+                    ready.send(()).unwrap();
+                    assert_eq!(next(&client).await.payload().len(), 10_000);
+                    client
+                });
+                told.recv().unwrap();
+                drop(runtime);
+                drop(client);
+            });
+            is_ready.await.unwrap();
+            let publish = || publisher.publish("picture", vec![7; 10_000]).qos(QoS::Processed);
+            publish().await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            for _ in 0..5 {
+                publish().await.unwrap();
+            }
+            go_on.send(()).unwrap();
+            unread.join().unwrap();
+        }
+        bus.lane("the.next").await;
+    })
+    .await;
+}

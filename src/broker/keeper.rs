@@ -60,19 +60,19 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 
 /// Once a look, however much is lost. What is lost with a connection that was cut is announced by that.
 fn announce_losses(shared: &Shared, watches: &mut HashMap<u64, (Arc<Peer>, Watch)>, touched: &mut Touched) {
-    let mut has_announced = false;
+    let mut losses = Vec::new();
     for (peer, watch) in watches.values_mut() {
         let lost = peer.lost();
-        if lost <= watch.lost || peer.is_ended() {
-            continue;
+        if lost > watch.lost && !peer.is_ended() {
+            losses.push((Arc::clone(peer), lost - watch.announced, lost));
+            (watch.announced, watch.lost) = (lost, lost);
         }
-        let frames = lost - watch.announced;
-        (watch.announced, watch.lost) = (lost, lost);
-        has_announced = true;
-        tracing::warn!(client = %peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
-        control::announce_loss(&shared.router, &peer.name, frames, touched);
     }
-    if has_announced {
+    for (peer, frames, lost) in &losses {
+        tracing::warn!(client = %peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
+        control::announce_loss(&shared.router, &peer.name, *frames, touched);
+    }
+    if !losses.is_empty() {
         // Everybody is told, also those who have no room for it.
         watches.values_mut().for_each(|(peer, watch)| watch.lost = peer.lost());
     }

@@ -209,13 +209,12 @@ impl Future for Filters<'_> {
         loop {
             if let Some(confirmation) = &mut self.confirmation {
                 let answer = ready!(Pin::new(confirmation).poll(context));
-                if let (Link::Remote(remote), Err(error)) = (&self.client.inner.link, &answer)
-                    && self.is_undone_by(error)
-                {
+                let is_undone = answer.as_ref().is_err_and(|error| self.is_undone_by(error));
+                if let (Link::Remote(remote), true) = (&self.client.inner.link, is_undone) {
                     remote.undo(&self);
                 }
                 #[cfg(feature = "rpc")]
-                if self.operation == wire::Operation::Unsubscribe && answer.is_ok() {
+                if self.operation == wire::Operation::Unsubscribe && !is_undone {
                     let queue = &self.client.inner.queue;
                     self.filters.iter().for_each(|filter| queue.rules().remove(filter));
                     // Who waits for room may no longer have to.

@@ -173,12 +173,19 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
             overflow
         });
         drop(is_closed);
-        let mut state = overflow.state.lock();
-        match filter {
-            None => state.rules.set_general(policy),
-            Some(filter) => return state.rules.set(filter, policy),
-        }
-        true
+        let is_set = {
+            let mut state = overflow.state.lock();
+            match filter {
+                None => {
+                    state.rules.set_general(policy);
+                    true
+                }
+                Some(filter) => state.rules.set(filter, policy),
+            }
+        };
+        // Who waits for room may no longer have to.
+        overflow.room.notify_waiters();
+        is_set
     }
 
     fn forget_policy(&self, filter: &str) {

@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Travels in the ring.
 fn payload(number: u64) -> Vec<u8> {
-    let mut payload = vec![0; 256];
+    let mut payload = vec![0; 500];
     payload[..8].copy_from_slice(&number.to_le_bytes());
     payload
 }

@@ -81,7 +81,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
             return;
         }
     };
-    tracing::debug!(client = %peer.name, ?origin, "registered");
+    tracing::debug!(client = ?peer.name, ?origin, "registered");
     let mut connection = Connection {
         touched: Touched::new(peer.id),
         source: Source::new(Arc::clone(&peer)),
@@ -99,11 +99,11 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
     shared.router.finish(&mut connection.touched);
     connection.reader.release();
     if peer.is_ended() {
-        tracing::debug!(client = %peer.name, "connection closed");
+        tracing::debug!(client = ?peer.name, "connection closed");
     } else if end.is_ordinary() {
-        tracing::debug!(client = %peer.name, "disconnected: {end}");
+        tracing::debug!(client = ?peer.name, "disconnected: {end}");
     } else {
-        tracing::warn!(client = %peer.name, "disconnected: {end}");
+        tracing::warn!(client = ?peer.name, "disconnected: {end}");
     }
     shared.router.unregister(&peer, &mut connection.touched);
     shared.router.finish(&mut connection.touched);

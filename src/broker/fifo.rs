@@ -30,7 +30,18 @@ pub(super) async fn serve(router: Arc<Router>, mut fifo: Fifo) {
     let mut buffer = vec![0; READ];
     let mut is_failing = false;
     loop {
-        match fifo.read(&mut buffer).await {
+        let read = fifo.read(&mut buffer);
+        let read = match channel.complaints.due() {
+            None => read.await,
+            Some(due) => match tokio::time::timeout_at(due.into(), read).await {
+                Ok(read) => read,
+                Err(_) => {
+                    channel.complaints.tell_due();
+                    continue;
+                }
+            },
+        };
+        match read {
             Ok(0) => lines.finish(|line| channel.take(&line)),
             Ok(count) => lines.push(&buffer[..count], |line| channel.take(&line)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -38,6 +49,7 @@ pub(super) async fn serve(router: Arc<Router>, mut fifo: Fifo) {
                     "{}: it was removed or replaced and is read no more; restart the broker",
                     channel.place
                 );
+                channel.complaints.tell_silent();
                 return;
             }
             Err(error) => {
@@ -132,6 +144,6 @@ impl<'a> Channel<'a> {
         self.router.finish(&mut self.touched);
         // The next line may never come: peers that go meanwhile are not kept for it.
         self.source.forget();
-        self.complaints.tell_silent();
+        self.complaints.tell_due();
     }
 }

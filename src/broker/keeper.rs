@@ -69,7 +69,7 @@ fn announce_losses(shared: &Shared, watches: &mut HashMap<u64, (Arc<Peer>, Watch
         }
     }
     for (peer, frames, lost) in &losses {
-        tracing::warn!(client = %peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
+        tracing::warn!(client = ?peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
         control::announce_loss(&shared.router, &peer.name, *frames, touched);
     }
     if !losses.is_empty() {
@@ -91,9 +91,9 @@ fn look_at(shared: &Shared, peer: &Arc<Peer>, before: Option<Watch>, touched: &m
     }
     watch.silent = if is_alive { 0 } else { watch.silent + 1 };
     let reason = match (is_held, activity.amid.load(Ordering::Relaxed)) {
-        (true, _) if watch.silent > SILENT_LOOKS => "it does not read what it is sent",
-        (false, true) if watch.silent > LOOKS => "a frame of it made no progress within the timeout",
-        (false, false) if watch.silent > SILENT_LOOKS => {
+        (true, _) if watch.silent >= SILENT_LOOKS => "it does not read what it is sent",
+        (false, true) if watch.silent >= LOOKS => "a frame of it made no progress within the timeout",
+        (false, false) if watch.silent >= SILENT_LOOKS => {
             "nothing came from it, not even a ping, for 1.25 x the timeout"
         }
         _ => return watch,

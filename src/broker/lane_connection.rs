@@ -38,7 +38,7 @@ impl Connection {
         outcome: Result<(), End>,
     ) -> Result<Never, End> {
         let (lane, mut intake, bell) = switched;
-        tracing::info!(client = %self.source.peer.name, transport = "lane", "on the lane");
+        tracing::info!(client = ?self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
         let mut turn = TURN_RECORDS;
         let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());

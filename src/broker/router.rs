@@ -138,7 +138,7 @@ impl Router {
             replaced
         };
         for older in replaced {
-            tracing::warn!(client = %older.name, "disconnected: a newer client has taken the name");
+            tracing::warn!(client = ?older.name, "disconnected: a newer client has taken the name");
             self.retire(&older, touched);
         }
         if !peer.name.is_secondary() {
@@ -324,7 +324,7 @@ impl Router {
         peer.lose(waiting);
         let lost = peer.lost();
         self.retired.cut.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!("client {} cut: {reason}; {lost} frames for it are lost", peer.name);
+        tracing::warn!("client {:?} cut: {reason}; {lost} frames for it are lost", peer.name);
     }
 
     /// Ends a batch: flushes every touched sink once, and takes out the peers that were cut for being slow.

@@ -50,6 +50,9 @@ fn what_is_wrong_is_named_with_its_place_and_what_would_be_right() {
         ("[access.\".broker\"]\n", ":1:9: no client can be named \".broker\""),
         ("[access.\"a%%1\"]\n", ":1:9: \"a%%1\" is a secondary client"),
         ("[access.a]\n[access.a]\n", ":2:9: duplicate key"),
+        ("[[slow-receivers-by-name]]\nname = \"a%%1\"\npolicy = \"latest\"\n", ":2:8: \"a%%1\" is a secondary client"),
+        ("[[slow-receivers-by-name]]\nname = \"\"\npolicy = \"latest\"\n", ":2:8: no client can be named \"\""),
+        ("[[slow-receivers-by-name]]\nname = \"a.*.b\"\npolicy = \"latest\"\n", ":2:8: \"a.*.b\": "),
         ("x = [1\n", ":1:7: unclosed array"),
     ] {
         let (outcome, file) = check(config);

@@ -51,7 +51,7 @@ fn the_log_names_who_was_denied_what_and_does_not_repeat_itself() {
         assert_eq!(sender.confirm(Request::publish("secret/topic", "x")), DENIED);
     }
     let log = ruled.broker.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("sender may not")).collect();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"sender\" may not")).collect();
     assert!(lines[0].contains("publish to \"secret/topic\""), "{}", lines[0]);
     assert_eq!(lines.len(), 7, "at the first, the second, the fourth and so on:\n{log}");
 }

@@ -38,7 +38,9 @@ fn allowed_clients_are_not_dropped_and_denied_ones_are_cut_and_announced() {
     assert_eq!(ruled.answer(Transport::Tcp, "sensor.2"), DENIED);
     stays.send(&Request::publish("a/x", "still here"));
     stays.expect(&Delivery::publication("a/x", "still here").from("sensor.1"));
-    assert!(ruled.broker.log().contains("client sensor.2 cut: the access rules do not allow its connection any more"));
+    assert!(
+        ruled.broker.log().contains("client \"sensor.2\" cut: the access rules do not allow its connection any more")
+    );
     // It is no longer refused when the rules list it again.
     ruled.reload(&with_operator(RULES));
     ruled.peer_by(Transport::Tcp, "sensor.2");

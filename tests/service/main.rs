@@ -9,10 +9,10 @@
 mod support;
 
 mod background;
+mod logging;
 mod notifications;
 mod passed_sockets;
 mod pid_files;
 mod program;
 mod syslog;
 mod units;
-mod unread_log;

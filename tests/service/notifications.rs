@@ -46,6 +46,17 @@ fn a_service_is_ready_when_it_listens_and_says_when_it_stops() {
 }
 
 #[test]
+fn a_service_stays_in_the_foreground_whatever_its_file_says() {
+    let manager = Manager::new();
+    let mut service = Running::start(manager.service().arg("-D"));
+    assert_eq!(manager.hear(), "READY=1");
+    assert!(manager.place.serves(), "at once, without a wait");
+    service.signal(Signal::TERM);
+    assert_eq!(manager.hear(), "STOPPING=1", "it is the process that was started");
+    assert_eq!(service.end_by_itself(), Some(0));
+}
+
+#[test]
 fn a_service_that_cannot_listen_is_never_ready() {
     let manager = Manager::new();
     let output = manager.service().args(["-B", "nowhere"]).output().expect("buswayd can be started");

@@ -194,7 +194,7 @@ fn the_loss_is_announced_as_a_warning(setup: &Setup) {
 fn the_loss_is_logged_with_the_name(setup: &Setup) {
     let broker = setup.start_with(&SMALL_QUEUE);
     let mut stalled = stall_one_of_ten(&broker);
-    eventually("the log tells of the cut", || broker.log().contains("client stalled cut:"));
+    eventually("the log tells of the cut", || broker.log().contains("client \"stalled\" cut:"));
     assert_eq!(broker.log().matches(" cut:").count(), 1, "nobody else was cut:\n{}", broker.log());
     stalled.drain();
 }

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use busway::broker::AccessRules;
+use busway::broker::{AccessRules, ClientAccess};
 use busway::{ShmTrust, SlowPolicy};
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use crate::values;
 
@@ -64,6 +64,7 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NamedPolicy {
     /// A primary name, or a mask.
+    #[serde(deserialize_with = "name_or_mask")]
     pub(crate) name: String,
     #[serde(deserialize_with = "required_policy")]
     pub(crate) policy: SlowPolicy,
@@ -230,6 +231,13 @@ fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SlowPolic
 
 fn required_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SlowPolicy, D::Error> {
     policy(deserializer)?.ok_or_else(|| D::Error::missing_field("policy"))
+}
+
+/// As access rules take them.
+fn name_or_mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    AccessRules::default().client(name.as_str(), ClientAccess::default()).map_err(D::Error::custom)?;
+    Ok(name)
 }
 
 fn parse_policy(text: &str) -> Result<SlowPolicy, String> {

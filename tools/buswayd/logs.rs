@@ -3,11 +3,15 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::log_queue::LogQueue;
 use crate::options::Options;
 
 /// Starts logging.
@@ -34,7 +38,7 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
             .with_env_filter(filter)
             // It would be told to standard error, by a call that panics when that is closed.
             .log_internal_errors(false)
-            .with_writer(std::io::stderr)
+            .with_writer(QUEUE.get_or_init(LogQueue::to_stderr))
             .with_ansi(is_terminal)
             .with_target(false)
             .init();
@@ -50,10 +54,24 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
 /// Says why the daemon ends, also on standard error when the log is elsewhere.
 pub(crate) fn fail(error: &dyn Display) {
     tracing::error!("{error}");
-    if IS_ELSEWHERE.load(Ordering::Relaxed) || !tracing::dispatcher::has_been_set() {
+    // Also when it is not started, or the environment wants no errors in it.
+    if IS_ELSEWHERE.load(Ordering::Relaxed) || !tracing::enabled!(Level::ERROR) {
         let _ = writeln!(std::io::stderr(), "buswayd: {error}");
     }
 }
+
+/// Waits a moment until what was logged is written.
+pub(crate) fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FLUSH_PATIENCE);
+    }
+}
+
+/// What waits for standard error.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
+/// How long [`flush`] waits for whoever reads standard error.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The log is not on standard error.
 static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);

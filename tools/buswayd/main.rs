@@ -6,6 +6,7 @@ mod background;
 mod config;
 #[cfg(test)]
 mod config_check;
+mod log_queue;
 mod logs;
 #[path = "../manual.rs"]
 mod manual;
@@ -35,37 +36,44 @@ use service_manager::Inherited;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let (options, file) = Options::read();
-    match options.print() {
-        None => {}
-        Some(Ok(())) => return ExitCode::SUCCESS,
-        Some(Err(error)) => {
-            let _ = writeln!(io::stderr(), "buswayd: cannot write the output: {error}");
-            return ExitCode::FAILURE;
-        }
+    let (mut options, file) = Options::read();
+    if let Some(output) = options.print() {
+        return printed(output);
     }
     if let Some(file) = file.as_ref().filter(|_| options.check) {
-        #[allow(clippy::print_stdout, reason = "the answer that was asked for")]
-        {
-            println!("{}: correct", file.path.display());
-        }
-        return ExitCode::SUCCESS;
+        return printed(manual::print(format!("{}: correct\n", file.path.display()).as_bytes()));
     }
-    let done = if options.daemonize && !options.detached { background::launch() } else { run(options, file) };
-    done.unwrap_or_else(|error| {
+    let is_watched = options.daemonize && !options.detached && service_manager::waits_for_this_process();
+    options.daemonize &= !is_watched;
+    let done =
+        if options.daemonize && !options.detached { background::launch() } else { run(options, file, is_watched) };
+    let code = done.unwrap_or_else(|error| {
         logs::fail(&error);
         ExitCode::FAILURE
-    })
+    });
+    logs::flush();
+    code
+}
+
+/// What was asked for in place of a broker.
+fn printed(output: io::Result<()>) -> ExitCode {
+    let Err(error) = output else { return ExitCode::SUCCESS };
+    let _ = writeln!(io::stderr(), "buswayd: cannot write the output: {error}");
+    ExitCode::FAILURE
 }
 
 type Failure = Box<dyn std::error::Error>;
 
-fn run(options: Options, file: Option<ConfigFile>) -> Result<ExitCode, Failure> {
+/// `is_watched`: it would be in the background, if nobody waited for this very process.
+fn run(options: Options, file: Option<ConfigFile>, is_watched: bool) -> Result<ExitCode, Failure> {
     let sockets = service_manager::sockets()?;
     if options.detached {
         background::leave_session()?;
     }
     logs::start(&options)?;
+    if is_watched {
+        tracing::warn!("it stays in the foreground: the service manager waits for this process; remove daemonize (-D)");
+    }
     raise_descriptor_limit();
     let runtime = match options.workers() {
         // One thread needs nobody to share its work with.
@@ -102,6 +110,7 @@ async fn serve(options: Options, file: Option<ConfigFile>, sockets: Vec<Inherite
         tracing::info!("try in another terminal: busway -c {endpoint} listen -t '#'");
     }
     if options.detached {
+        logs::flush();
         background::detach()?;
     }
     service_manager::tell_ready();

@@ -50,6 +50,11 @@ impl Cursors {
         Ok(Self { cursors: runtime.within(|| rpc::Cursors::with_limit(time_to_live, max_open)), runtime })
     }
 
+    /// As [`Cursors::limit_answers`](rpc::Cursors::limit_answers).
+    pub fn limit_answers(&self, bytes: usize) {
+        self.cursors.limit_answers(bytes);
+    }
+
     /// Opens a cursor over records as they travel. A record has at least one byte, and to be read in bulk it is one
     /// MessagePack value. The iterator runs on the thread of the request that asks for a record, and may block.
     ///

@@ -63,7 +63,7 @@ impl Router {
             let (name, count) = (&peer.name, filters.len());
             let first = filters.first().map(AsRef::as_ref).unwrap_or_default();
             tracing::warn!(
-                "client {name}: {count} subscriptions of it, {first:?} among them, are not allowed any more"
+                "client {name:?}: {count} subscriptions of it, {first:?} among them, are not allowed any more"
             );
         }
         for peer in strangers {
@@ -112,7 +112,7 @@ impl Router {
                 _ => "send messages to",
             };
             let address = String::from_utf8_lossy(address);
-            tracing::warn!("client {} may not {verb} {address:?}; {count} frames of it were denied", sender.name);
+            tracing::warn!("client {:?} may not {verb} {address:?}; {count} frames of it were denied", sender.name);
         }
         ResultCode::ACCESS_DENIED
     }

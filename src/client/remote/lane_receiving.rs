@@ -159,7 +159,7 @@ impl Remote {
             LaneNews::Offer(descriptors) if side.is_none() => match self.take_over(descriptors) {
                 Ok(taken) => *side = Some(taken),
                 Err(error) => {
-                    tracing::info!(client = %self.name, "no lane, everything goes over the socket: {error}");
+                    tracing::info!(client = ?self.name, "no lane, everything goes over the socket: {error}");
                     self.lane.set_off(LaneOff::ClientFailed);
                     receiver.expect_no_lane();
                     self.outbox.offer_control(|batch| {
@@ -169,7 +169,7 @@ impl Remote {
                 }
             },
             LaneNews::Refusal(reason) if side.is_none() => {
-                tracing::info!(client = %self.name, "no lane, everything goes over the socket: {reason}");
+                tracing::info!(client = ?self.name, "no lane, everything goes over the socket: {reason}");
                 self.lane.set_off(reason);
                 receiver.expect_no_lane();
             }
@@ -177,7 +177,7 @@ impl Remote {
                 if let Some(side) = side {
                     side.is_switched = true;
                     self.lane.set_switched();
-                    tracing::debug!(client = %self.name, transport = "lane", "on the lane");
+                    tracing::debug!(client = ?self.name, transport = "lane", "on the lane");
                 }
             }
             LaneNews::Segment(frame, descriptor) => {

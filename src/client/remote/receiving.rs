@@ -30,7 +30,7 @@ impl Remote {
             let Some(reconnect) = self.options.reconnect else {
                 return self.end(&reason);
             };
-            tracing::info!(client = %self.name, "connection lost: {reason}; connecting again");
+            tracing::info!(client = ?self.name, "connection lost: {reason}; connecting again");
             self.lose(ConnectionState::Disconnected { reason });
             let connected = tokio::select! {
                 () = self.closed.notified() => return,
@@ -66,7 +66,7 @@ impl Remote {
             let Options { endpoint, limits, timeout, .. } = &self.options;
             match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
                 Ok(connected) => return connected,
-                Err(error) => tracing::debug!(client = %self.name, "not connected again: {error}"),
+                Err(error) => tracing::debug!(client = ?self.name, "not connected again: {error}"),
             }
             delay = (delay * 2).min(reconnect.max_delay).max(MIN_INTERVAL);
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub struct Cursors {
 struct Shared {
     time_to_live: Duration,
     max_open: usize,
+    max_bytes: AtomicUsize,
     open: Mutex<HashMap<Id, Open>>,
 }
 
@@ -67,9 +69,16 @@ impl Cursors {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn with_limit(time_to_live: Duration, max_open: usize) -> Self {
-        let shared = Arc::new(Shared { time_to_live, max_open, open: Mutex::default() });
+        let shared = Arc::new(Shared { time_to_live, max_open, max_bytes: MAX_BYTES.into(), open: Mutex::default() });
         tokio::spawn(forget_the_forgotten(Arc::downgrade(&shared)));
         Self { shared }
+    }
+
+    /// The records of one answer have at most so many bytes, instead of 64 MiB (which is the most). Needed where the
+    /// service's client has a smaller `max_payload`: what is over that cannot be sent, and its records would be lost.
+    /// An answer has 32 bytes beside its records at most.
+    pub fn limit_answers(&self, bytes: usize) {
+        self.shared.max_bytes.store(bytes.min(MAX_BYTES), Ordering::Relaxed);
     }
 
     /// Opens a cursor.
@@ -140,7 +149,7 @@ impl Cursors {
             return Err(RpcError::invalid_parameters(format_args!("more than {MAX_COUNT} records at once")));
         }
         let source = self.use_of(handle)?;
-        let records = source.lock().await.next_bulk(count).await;
+        let records = source.lock().await.next_bulk(count, self.shared.max_bytes.load(Ordering::Relaxed)).await;
         self.used(handle, records.as_ref().is_ok_and(|records| (records.len() as u64) < count));
         Ok(array(&records?).into())
     }
@@ -207,7 +216,7 @@ impl Source {
         }
     }
 
-    async fn next_bulk(&mut self, count: u64) -> Result<Vec<Payload>, RpcError> {
+    async fn next_bulk(&mut self, count: u64, max_bytes: usize) -> Result<Vec<Payload>, RpcError> {
         let mut taken = Vec::new();
         let mut bytes = 0;
         let fault = loop {
@@ -219,8 +228,8 @@ impl Source {
                 Ok(Some(record)) => {
                     bytes += record.len();
                     taken.push(record);
-                    if bytes > MAX_BYTES && taken.len() > 1 {
-                        let words = format!("{count} records are more than {MAX_BYTES} bytes: ask for fewer");
+                    if bytes > max_bytes && taken.len() > 1 {
+                        let words = format!("{count} records are more than {max_bytes} bytes: ask for fewer");
                         break RpcError::invalid_parameters(words);
                     }
                 }
@@ -325,6 +334,18 @@ mod tests {
         assert_eq!(cursors.next(&handle).await.unwrap_err().code(), ErrorCode::INTERNAL, "a record without bytes");
         assert_eq!(cursors.next_bulk(&handle.with_count(5)).await.unwrap().as_slice(), [0x91, 14]);
         assert!(cursors.is_empty());
+    }
+
+    #[tokio::test]
+    async fn answers_are_as_short_as_the_service_says() {
+        let cursors = Cursors::new(Duration::from_secs(10));
+        cursors.limit_answers(100);
+        let handle = cursors.open_packed(["x".repeat(48), "y".repeat(48), "z".repeat(48)]).unwrap();
+        let long = cursors.next_bulk(&handle.with_count(3)).await.unwrap_err();
+        assert_eq!(long.code(), ErrorCode::INVALID_PARAMETERS);
+        assert_eq!(cursors.next_bulk(&handle.with_count(2)).await.unwrap().len(), 1 + 2 * 50);
+        cursors.limit_answers(usize::MAX);
+        assert_eq!(cursors.next_bulk(&handle.with_count(2)).await.unwrap().len(), 1 + 50, "none was lost");
     }
 
     #[tokio::test]

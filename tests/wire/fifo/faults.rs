@@ -1,6 +1,7 @@
 //! Lines that are no commands: each is named in the log, and the next one counts.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use super::Scripted;
 use crate::support::{Delivery, Setup, promises};
@@ -108,4 +109,13 @@ fn the_log_is_not_filled(setup: &Setup) {
     scripted.expect_complaint(&["more such lines", "lines lost so far: 100000"]);
     let said = scripted.broker.log().lines().filter(|line| line.contains("nothing to send")).count();
     assert!(said < 10_000, "{said} complaints about a hundred thousand lines");
+    // Each line on its own, as a loop in a shell writes them.
+    let (before, started) = (scripted.broker.log().lines().count(), Instant::now());
+    for _ in 0..500 {
+        writer.write_all(b"wrong\n").expect("the broker reads the FIFO");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    scripted.expect_complaint(&["more such lines", "lines lost so far: 100500"]);
+    let (said, seconds) = (scripted.broker.log().lines().count() - before, started.elapsed().as_secs() as usize);
+    assert!(said <= 22 * (seconds + 2), "{said} lines of the log in {seconds} seconds");
 }

@@ -40,7 +40,7 @@ pub enum SlowPolicy {
 
 impl SlowPolicy {
     /// Whether a frame that waits may be dropped for a newer one.
-    fn may_drop_waiting(self) -> bool {
+    pub(crate) fn may_drop_waiting(self) -> bool {
         matches!(self, Self::DropOldest | Self::Latest)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use busway_net::link::{BindError, Endpoint};
-use busway_net::wire::Limits;
+use busway_net::wire::{Limits, ResultCode};
 
 use super::client::Client;
 use super::runtime::Runtime;
@@ -25,7 +25,8 @@ use crate::broker::{self, AccessRules, BrokerStats, Builder, ClientList, Registe
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Broker {
-    broker: broker::Broker,
+    /// There until it is dropped.
+    broker: Option<broker::Broker>,
     runtime: &'static Runtime,
 }
 
@@ -44,12 +45,22 @@ impl Broker {
         let runtime = Runtime::current().map_err(no_thread)?;
         let started = runtime.run(options.start());
         let broker = started.unwrap_or_else(|error| Err(no_thread(error.into())))?;
-        Ok(Self { broker, runtime })
+        Ok(Self { broker: Some(broker), runtime })
+    }
+
+    /// What a forked child has of it.
+    #[cfg(test)]
+    pub(super) fn in_a_child(mut self, of_parent: &'static Runtime) -> Self {
+        Self { broker: self.broker.take(), runtime: of_parent }
+    }
+
+    fn broker(&self) -> &broker::Broker {
+        self.broker.as_ref().expect("it is there until it is dropped")
     }
 
     /// Where it listens, in the order of the builder; a TCP port of 0 has become a real one.
     pub fn endpoints(&self) -> &[Endpoint] {
-        self.broker.endpoints()
+        self.broker().endpoints()
     }
 
     /// An in-process client: the same as a remote one, without a socket.
@@ -57,46 +68,56 @@ impl Broker {
     /// # Errors
     /// When the name is not valid, or taken.
     pub fn client(&self, name: &str) -> Result<Client, RegisterError> {
-        let client = self.runtime.within(|| self.broker.client(name))?;
+        if self.runtime.is_of_parent() {
+            return Err(RegisterError::Refused { name: name.to_owned(), code: ResultCode::OTHER });
+        }
+        let client = self.runtime.within(|| self.broker().client(name))?;
         Ok(Client::new(client, self.runtime))
     }
 
     /// Counters.
     pub fn stats(&self) -> BrokerStats {
-        self.broker.stats()
+        self.broker().stats()
     }
 
     /// The registered primary clients, by name; `.broker` is one of them.
     pub fn clients(&self) -> ClientList {
-        self.broker.clients()
+        self.broker().clients()
     }
 
     /// As [`Broker::set_access`](broker::Broker::set_access).
     pub fn set_access(&self, rules: impl Into<Option<AccessRules>>) {
-        self.broker.set_access(rules);
+        if !self.runtime.is_of_parent() {
+            self.broker().set_access(rules);
+        }
     }
 
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
-        self.broker.limits()
+        self.broker().limits()
     }
 
     /// Announces the end, lets clients take what waits for them (for at most a second), closes every connection and
     /// removes the sockets.
     pub fn shut_down(self) {
-        let _ = self.runtime.run(self.broker.end());
+        let _ = self.runtime.run(self.broker().end());
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // Its paths and ports are free when this returns.
-        let _ = self.runtime.run(self.broker.end_tasks());
+        if self.runtime.is_of_parent() {
+            // A forked child's: ending it would end the connections of its parent.
+            std::mem::forget(self.broker.take());
+        } else if let Some(broker) = &self.broker {
+            // Its paths and ports are free when this returns.
+            let _ = self.runtime.run(broker.end_tasks());
+        }
     }
 }
 
 impl fmt::Debug for Broker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.broker.fmt(formatter)
+        self.broker().fmt(formatter)
     }
 }

@@ -105,6 +105,10 @@ impl Runtime {
         if self.is_of_parent() {
             return Err(NobodyWakes);
         }
+        // A thread that is ending may have lost what a runtime needs.
+        if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+            return Err(NobodyWakes);
+        }
         let _entered = self.handle.enter();
         // A task of another runtime that blocks here has no turns to take: its budget must not count.
         Parker::wait(unconstrained(future), patience, || ROLE.get() != Role::Reader).map_err(|_| NobodyWakes)
@@ -178,6 +182,37 @@ mod tests {
         drop(inherited);
         assert_eq!(anna.send("anna", "hello").qos(QoS::Processed).wait(), Ok(()));
         assert_eq!(anna.recv().unwrap().payload().as_slice(), b"hello");
+    }
+
+    #[test]
+    fn a_forked_child_leaves_the_broker_to_its_parent() {
+        let broker = Broker::start(Broker::builder()).unwrap();
+        let anna = broker.client("anna").unwrap();
+        let handle = anna.runtime().handle.clone();
+        let of_parent = Box::leak(Box::new(Runtime { handle, process: process::id() ^ 1 }));
+        let inherited = broker.in_a_child(of_parent);
+        assert!(inherited.client("bert").is_err());
+        drop(inherited);
+        assert_eq!(anna.send("anna", "hello").qos(QoS::Processed).wait(), Ok(()));
+    }
+
+    #[test]
+    fn a_client_in_a_thread_local_ends_with_its_thread() {
+        thread_local! {
+            static KEPT: std::cell::RefCell<Option<Client>> = const { std::cell::RefCell::new(None) };
+        }
+        let broker = Broker::start(Broker::builder()).unwrap();
+        let names = || broker.clients().clients.into_iter().filter(|client| client.name == "anna").count();
+        thread::scope(|scope| {
+            let keep = || KEPT.with_borrow_mut(|kept| *kept = Some(broker.client("anna").unwrap()));
+            scope.spawn(keep).join().unwrap();
+        });
+        // A panic at the end of a thread is the end of the process.
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while names() > 0 {
+            assert!(std::time::Instant::now() < deadline, "it has not gone");
+            thread::yield_now();
+        }
     }
 
     #[test]

@@ -173,8 +173,10 @@ fn enrol(
     let registered = shared.router.register(&peer, &mut touched);
     shared.router.finish(&mut touched);
     if let Err(code) = registered {
-        send(socket, &[code.0])?;
+        // Also when the peer has gone: its sink may have a task.
+        let sent = send(socket, &[code.0]);
         peer.end();
+        sent?;
         return Err(End::NotRegistered { name: peer.name.to_string(), code });
     }
     outbox.uncork();
@@ -262,6 +264,12 @@ impl Connection {
             }
             if pace.is_look_due() && self.outbox.is_half_full() {
                 self.hold().await;
+            }
+            if pace.is_turn_over() {
+                tokio::task::yield_now().await;
+                if self.source.peer.is_ended() {
+                    break Err(End::Closed);
+                }
             }
         };
         let (frames, bytes) = pace.total();

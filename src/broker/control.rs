@@ -317,7 +317,7 @@ pub(crate) fn stats(router: &Router) -> BrokerStats {
             stats.r_bytes += bytes;
             stats.w_frames += level.taken_frames;
             stats.w_bytes += level.taken_bytes;
-            stats.lost_frames += peer.lost();
+            stats.lost_frames += peer.sink.dropped();
             stats.denied_frames += peer.denied.load(Ordering::Relaxed);
         }
     });

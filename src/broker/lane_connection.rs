@@ -28,6 +28,17 @@ fn ending(outcome: Result<(), End>) -> Result<Option<End>, End> {
     }
 }
 
+/// What one turn has brought.
+#[derive(Clone, Copy, Default)]
+struct Routed {
+    /// Records.
+    read: usize,
+    /// There may be more.
+    more: bool,
+    /// It took so long that others have to have their turn now.
+    is_late: bool,
+}
+
 impl Connection {
     /// Serves a client by its lane until the connection ends. The socket tells of the end, and carries pings.
     /// `outcome` is that of the read that brought the switch.
@@ -51,16 +62,17 @@ impl Connection {
             if is_last {
                 turn = TURN_RECORDS;
             }
-            let mut routed = if is_held { (0, false) } else { self.route_lane(&lane, &mut intake, (turn, is_last))? };
+            let mut routed =
+                if is_held { Routed::default() } else { self.route_lane(&lane, &mut intake, (turn, is_last))? };
             while self.touched.has_waits() {
                 self.wait_for_room_and_pump(&lane, &bell).await?;
                 if !is_last && lane.is_half_full() {
-                    routed = (0, true);
+                    routed = Routed { more: true, ..Routed::default() };
                     break;
                 }
                 routed = self.route_lane(&lane, &mut intake, (turn, is_last))?;
             }
-            let (read, more) = routed;
+            let Routed { read, more, is_late } = routed;
             if let Some(end) = ended {
                 lane.pump()?;
                 return Err(end);
@@ -68,7 +80,7 @@ impl Connection {
             busy.brought(read);
             // A client that writes whenever the ring is empty must not keep others from running, either.
             turn = turn.saturating_sub(read + LOOK_RECORDS);
-            if turn == 0 {
+            if turn == 0 || is_late {
                 turn = TURN_RECORDS;
                 tokio::task::yield_now().await;
             }
@@ -121,16 +133,16 @@ impl Connection {
         }
     }
 
-    /// Routes what is in the ring, at most `turn` records of it, as one batch; says how many these were, and whether
-    /// there may be more. The last turn of a client that has gone does not end early.
+    /// Routes what is in the ring, at most `turn` records of it, as one batch. The last turn of a client that has gone does not end early.
     fn route_lane(
         &mut self,
         lane: &Arc<DownLane>,
         intake: &mut Intake,
         (turn, is_last): (usize, bool),
-    ) -> Result<(usize, bool), End> {
+    ) -> Result<Routed, End> {
         let mut pace = Pace::new(self.shared.look_interval);
         intake.begin_turn(turn);
+        let mut is_late = false;
         let outcome = loop {
             match self.route_next_of(intake, &mut pace) {
                 Ok(true) => {}
@@ -146,6 +158,10 @@ impl Connection {
             if pace.is_look_due() && !is_last && lane.is_half_full() {
                 break Ok(true);
             }
+            if pace.is_turn_over() && !is_last {
+                is_late = true;
+                break Ok(true);
+            }
         };
         let read = intake.end_turn(turn);
         if read > 0 {
@@ -158,7 +174,7 @@ impl Connection {
             peer.activity.amid.store(intake.is_amid(), Ordering::Relaxed);
             self.shared.router.finish(&mut self.touched);
         }
-        outcome.map(|more| (read, more))
+        outcome.map(|more| Routed { read, more, is_late })
     }
 
     /// Routes the next frame, or several that are the same but for their payloads; says whether there was one within

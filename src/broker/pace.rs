@@ -1,5 +1,7 @@
 //! How far a batch of frames has come, and when its connection has to look around.
 
+use std::time::{Duration, Instant};
+
 /// Frames of one batch.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -9,17 +11,34 @@ pub(super) struct Pace {
     since_look: usize,
     look_interval: usize,
     is_realtime: bool,
+    since_clock: usize,
+    began: Instant,
 }
 
 /// Frames after which real-time receivers are flushed amid a batch.
 const REALTIME_FRAMES: usize = 64;
+/// How long a batch may keep others from their turn: a few bytes can ask for much (a list of all clients, a mask that
+/// matches thousands).
+const TURN_TIME: Duration = Duration::from_millis(10);
+/// Frames after which the clock is looked at.
+const CLOCK_FRAMES: usize = 16;
 /// Frames that are routed together, if they differ in nothing but their payloads.
 const RUN_FRAMES: usize = 64;
 
 impl Pace {
     /// A batch in which the connection looks after its own client every `look_interval` frames.
     pub(super) fn new(look_interval: usize) -> Self {
-        Self { frames: 0, bytes: 0, since_flush: 0, since_look: 0, look_interval, is_realtime: false }
+        let (since_clock, began) = (0, Instant::now());
+        Self {
+            frames: 0,
+            bytes: 0,
+            since_flush: 0,
+            since_look: 0,
+            look_interval,
+            is_realtime: false,
+            since_clock,
+            began,
+        }
     }
 
     /// Counts frames that were routed.
@@ -29,6 +48,7 @@ impl Pace {
         self.bytes += bytes as u64;
         self.since_flush += frames;
         self.since_look += frames;
+        self.since_clock += frames;
         self.is_realtime |= is_realtime;
     }
 
@@ -50,6 +70,20 @@ impl Pace {
             return false;
         }
         (self.since_flush, self.is_realtime) = (0, false);
+        true
+    }
+
+    /// Whether others have waited for long enough. The answer is given once.
+    #[inline]
+    pub(super) fn is_turn_over(&mut self) -> bool {
+        if self.since_clock < CLOCK_FRAMES {
+            return false;
+        }
+        self.since_clock = 0;
+        if self.began.elapsed() < TURN_TIME {
+            return false;
+        }
+        self.began = Instant::now();
         true
     }
 
@@ -87,5 +121,15 @@ mod tests {
         assert!(pace.is_flush_due());
         pace.count(REALTIME_FRAMES, 0, false);
         assert!(!pace.is_flush_due());
+    }
+    #[test]
+    fn a_turn_ends_with_its_time_and_the_clock_is_asked_now_and_then() {
+        let mut pace = Pace::new(1000);
+        pace.began = pace.began.checked_sub(TURN_TIME).expect("the system runs for a while");
+        pace.count(CLOCK_FRAMES - 1, 0, false);
+        assert!(!pace.is_turn_over(), "the clock was not asked");
+        pace.count(1, 0, false);
+        assert!(pace.is_turn_over());
+        assert!(!pace.is_turn_over(), "the next turn has begun");
     }
 }

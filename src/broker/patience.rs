@@ -26,6 +26,8 @@ impl Router {
         {
             let code = if kind == FrameKind::Message { code } else { ResultCode::OK };
             self.confirm(sender, op_id, code, touched);
+            // The sender may wait for nothing else: no batch may come that would end with this.
+            self.finish(touched);
         }
     }
 
@@ -64,7 +66,7 @@ impl Router {
                         continue;
                     }
                     peer.sink.stall();
-                    peer.lose(1);
+                    self.lose(peer, 1);
                     return false;
                 }
                 Err(declined) => {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use busway_net::Pool;
 use busway_net::wire::{FrameKind, Limits, Operation, QoS, ResultCode, Violation};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 
 use super::access::Way;
@@ -27,6 +27,8 @@ use crate::payload::Payload;
 pub(crate) struct Router {
     pub(super) registry: RwLock<Registry>,
     /// Set for good when the broker ends; changed under the registry's lock.
+    /// Held until a change of who is there is announced, so that announcements come in the order of the changes.
+    announcing: Mutex<()>,
     has_ended: AtomicBool,
     /// Changes with every registration, subscription and exclusion, and with the access rules.
     pub(super) epoch: AtomicU64,
@@ -51,6 +53,7 @@ pub(crate) struct Retired {
     pub(crate) received_bytes: AtomicU64,
     pub(crate) written_frames: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
+    /// Refused frames of all peers, and what the sinks of those that have gone had dropped.
     pub(crate) lost: AtomicU64,
     pub(crate) denied: AtomicU64,
     pub(crate) cut: AtomicU64,
@@ -99,6 +102,7 @@ impl Router {
         debug_assert!(inserted.is_ok(), "an empty registry takes the broker");
         Self {
             registry: RwLock::new(registry),
+            announcing: Mutex::default(),
             has_ended: AtomicBool::new(false),
             epoch: AtomicU64::new(1),
             limits,
@@ -124,6 +128,7 @@ impl Router {
     /// # Errors
     /// The code for the handshake.
     pub(crate) fn register(&self, peer: &Arc<Peer>, touched: &mut Touched) -> Result<(), ResultCode> {
+        let _turn = self.announcing.lock();
         let replaced = {
             let mut registry = self.registry.write();
             if self.has_ended.load(Ordering::Relaxed) {
@@ -149,6 +154,7 @@ impl Router {
 
     /// Takes a peer out, with its secondaries, ends their connections and announces it. Does nothing the second time.
     pub(crate) fn unregister(&self, peer: &Arc<Peer>, touched: &mut Touched) {
+        let _turn = self.announcing.lock();
         let removed = {
             let mut registry = self.registry.write();
             let removed = registry.remove(peer);
@@ -162,7 +168,7 @@ impl Router {
 
     fn retire(&self, peer: &Arc<Peer>, touched: &mut Touched) {
         if let Some(waiting) = peer.end() {
-            peer.lose(waiting);
+            self.lose(peer, waiting);
         }
         let (frames, bytes) = peer.received.load();
         let level = peer.sink.level();
@@ -170,7 +176,7 @@ impl Router {
         self.retired.received_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.retired.written_frames.fetch_add(level.taken_frames, Ordering::Relaxed);
         self.retired.written_bytes.fetch_add(level.taken_bytes, Ordering::Relaxed);
-        self.retired.lost.fetch_add(peer.lost(), Ordering::Relaxed);
+        self.retired.lost.fetch_add(peer.sink.dropped(), Ordering::Relaxed);
         self.retired.denied.fetch_add(peer.denied.load(Ordering::Relaxed), Ordering::Relaxed);
         if !peer.name.is_secondary() {
             control::announce(self, control::INFO_TOPIC, "unreg", Some(&peer.name), touched);
@@ -311,17 +317,23 @@ impl Router {
     }
 
     pub(super) fn on_declined(&self, peer: &Arc<Peer>, declined: Declined, touched: &mut Touched) {
-        peer.lose(1);
+        self.lose(peer, 1);
         if declined == Declined::Full && !peer.is_ended() {
             self.cut(peer, "its queue is full, it reads too slowly");
             touched.slow.push(Arc::clone(peer));
         }
     }
 
+    /// Counts frames for a peer that are lost, also of one that has gone meanwhile.
+    pub(super) fn lose(&self, peer: &Peer, frames: u64) {
+        peer.lose(frames);
+        self.retired.lost.fetch_add(frames, Ordering::Relaxed);
+    }
+
     /// Ends a connection for the peer's fault; what waited for it is lost and counted.
     pub(crate) fn cut(&self, peer: &Arc<Peer>, reason: &str) {
         let Some(waiting) = peer.end() else { return };
-        peer.lose(waiting);
+        self.lose(peer, waiting);
         let lost = peer.lost();
         self.retired.cut.fetch_add(1, Ordering::Relaxed);
         tracing::warn!("client {:?} cut: {reason}; {lost} frames for it are lost", peer.name);

@@ -22,20 +22,33 @@ struct State {
 }
 
 impl Announcements {
-    /// The application subscribes.
-    pub(super) fn subscribe(&self, filters: &[&str]) {
+    /// The application subscribes. Says what it had not wanted before.
+    pub(super) fn subscribe(&self, filters: &[&str]) -> Vec<String> {
         let mut state = self.state.lock();
-        state.wanted.extend(filters.iter().copied().filter(|filter| brings_announcements(filter)).map(significant));
+        let wanted = filters.iter().copied().filter(|filter| brings_announcements(filter)).map(significant);
+        wanted.filter(|filter| state.wanted.insert(filter.clone())).collect()
     }
 
-    /// The application takes subscriptions back. What the RPC layer still needs is taken off the list.
-    pub(super) fn unsubscribe(&self, filters: &mut Vec<&str>) {
+    /// The application takes subscriptions back. What the RPC layer still needs is taken off the list. Says what it had
+    /// wanted before.
+    pub(super) fn unsubscribe(&self, filters: &mut Vec<&str>) -> Vec<String> {
         let mut state = self.state.lock();
-        for filter in &*filters {
-            state.wanted.remove(&significant(filter));
-        }
+        let unwanted = filters.iter().copied().map(significant).filter(|filter| state.wanted.remove(filter)).collect();
         if state.watchers > 0 {
             filters.retain(|filter| *filter != INFO_TOPIC);
+        }
+        unwanted
+    }
+
+    /// Nothing came of a change.
+    pub(super) fn undo(&self, is_subscribed: bool, changed: &[String]) {
+        let mut state = self.state.lock();
+        for filter in changed {
+            if is_subscribed {
+                state.wanted.remove(filter)
+            } else {
+                state.wanted.insert(filter.clone())
+            };
         }
     }
 
@@ -103,6 +116,20 @@ mod tests {
         assert!(announcements.are_wanted());
         announcements.unsubscribe(&mut vec![".broker/info"]);
         assert!(!announcements.are_wanted());
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_as_it_was() {
+        let announcements = Announcements::default();
+        announcements.subscribe(&["#"]);
+        let again = announcements.subscribe(&["#", "+/info"]);
+        announcements.undo(true, &again);
+        assert!(announcements.are_wanted(), "the first one holds");
+        let mut filters = vec!["#"];
+        let unwanted = announcements.unsubscribe(&mut filters);
+        assert!(!announcements.are_wanted());
+        announcements.undo(false, &unwanted);
+        assert!(announcements.are_wanted());
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub(crate) const MAX_PAYLOAD: usize = 2 << 30;
 /// When to try again after a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconnect {
-    /// Before the first attempt (100 ms); doubled after each failure ...
+    /// Before the first attempt (100 ms); doubled after each failure, and after connections that did not last ...
     pub first_delay: Duration,
-    /// ... up to this (5 s).
+    /// ... up to this (5 s). A connection that has lasted for so long begins anew.
     pub max_delay: Duration,
 }
 

@@ -259,10 +259,10 @@ impl Client {
         }
     }
 
-    /// Waits until everything that was accepted is handed to the system.
+    /// Waits until everything that was accepted before is handed to the system.
     ///
     /// # Errors
-    /// When the connection ends before that.
+    /// When the connection ends before that. What was lost with an earlier one only [`state`](Client::state) tells.
     pub async fn flush(&self) -> Result<(), SendError> {
         match &self.inner.link {
             Link::Remote(remote) => remote.flush().await,

@@ -53,7 +53,7 @@ impl<'a> Operation<'a> {
     /// # Errors
     /// When the frame is not accepted.
     pub async fn enqueue(mut self) -> Result<Confirmation, SendError> {
-        std::future::poll_fn(|context| self.poll_accept(context)).await.map_err(|error| *error)
+        std::future::poll_fn(|context| self.poll_in_turn(context)).await.map_err(|error| *error)
     }
 
     /// Accepts the frame if there is room for it at once.
@@ -75,6 +75,24 @@ impl<'a> Operation<'a> {
         self.content.into_payload()
     }
 
+    /// As [`poll_accept`](Self::poll_accept). In the broker's own process nothing ever waits for a socket: a task that
+    /// sends in a loop would keep everybody from running who hands its frames on.
+    #[inline]
+    fn poll_in_turn(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
+        match &self.client.inner.link {
+            Link::Remote(_) => self.poll_accept(context),
+            #[cfg(feature = "broker")]
+            Link::Local(_) => {
+                let turn = ready!(tokio::task::coop::poll_proceed(context));
+                let accepted = self.poll_accept(context);
+                if accepted.is_ready() {
+                    turn.made_progress();
+                }
+                accepted
+            }
+        }
+    }
+
     #[inline]
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         match &self.client.inner.link {
@@ -94,7 +112,7 @@ impl Future for Operation<'_> {
             if let Some(confirmation) = &mut self.confirmation {
                 return Pin::new(confirmation).poll(context);
             }
-            match ready!(self.poll_accept(context)) {
+            match ready!(self.poll_in_turn(context)) {
                 Ok(Confirmation { answer: Answer::Done }) => return Poll::Ready(Ok(())),
                 Ok(confirmation) => self.confirmation = Some(confirmation),
                 Err(error) => return Poll::Ready(Err(*error)),
@@ -120,6 +138,9 @@ pub struct Filters<'a> {
     /// The application is not to notice.
     #[cfg(feature = "rpc")]
     is_quiet: bool,
+    /// What of the announcements is wanted or not, since this was polled first.
+    #[cfg(feature = "rpc")]
+    noted: Option<Vec<String>>,
 }
 
 impl<'a> Filters<'a> {
@@ -135,6 +156,8 @@ impl<'a> Filters<'a> {
             policy: None,
             #[cfg(feature = "rpc")]
             is_quiet: false,
+            #[cfg(feature = "rpc")]
+            noted: None,
         }
     }
 
@@ -158,11 +181,20 @@ impl<'a> Filters<'a> {
     /// Before the broker knows of it: what comes of it may come at once.
     #[cfg(feature = "rpc")]
     fn note(&mut self) {
-        match self.operation {
-            _ if self.is_quiet => {}
-            wire::Operation::Subscribe => self.client.announcements().subscribe(&self.filters),
-            wire::Operation::Unsubscribe => self.client.announcements().unsubscribe(&mut self.filters),
-            _ => {}
+        let announcements = self.client.announcements();
+        self.noted = Some(match self.operation {
+            _ if self.is_quiet => Vec::new(),
+            wire::Operation::Subscribe => announcements.subscribe(&self.filters),
+            wire::Operation::Unsubscribe => announcements.unsubscribe(&mut self.filters),
+            _ => Vec::new(),
+        });
+    }
+
+    /// Nothing came of it.
+    #[cfg(feature = "rpc")]
+    fn undo_note(&self) {
+        if let Some(noted) = &self.noted {
+            self.client.announcements().undo(self.operation == wire::Operation::Subscribe, noted);
         }
     }
 
@@ -200,7 +232,7 @@ impl Future for Filters<'_> {
             self.policy = None;
         }
         #[cfg(feature = "rpc")]
-        if self.confirmation.is_none() {
+        if self.noted.is_none() {
             self.note();
         }
         if self.filters.is_empty() {
@@ -210,6 +242,10 @@ impl Future for Filters<'_> {
             if let Some(confirmation) = &mut self.confirmation {
                 let answer = ready!(Pin::new(confirmation).poll(context));
                 let is_undone = answer.as_ref().is_err_and(|error| self.is_undone_by(error));
+                #[cfg(feature = "rpc")]
+                if is_undone {
+                    self.undo_note();
+                }
                 if let (Link::Remote(remote), true) = (&self.client.inner.link, is_undone) {
                     remote.undo(&self);
                 }
@@ -222,7 +258,14 @@ impl Future for Filters<'_> {
                 }
                 return Poll::Ready(answer);
             }
-            self.confirmation = Some(ready!(self.poll_accept(context)).map_err(|error| *error)?);
+            match ready!(self.poll_accept(context)) {
+                Ok(confirmation) => self.confirmation = Some(confirmation),
+                Err(error) => {
+                    #[cfg(feature = "rpc")]
+                    self.undo_note();
+                    return Poll::Ready(Err(*error));
+                }
+            }
         }
     }
 }

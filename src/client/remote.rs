@@ -149,6 +149,9 @@ impl Remote {
     /// Accepts a message, broadcast or publication.
     pub(super) fn poll_send(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Poll<Accepted> {
         check(operation, &self.options.limits)?;
+        if self.is_closing() {
+            return Poll::Ready(Err(SendError::Disconnected.into()));
+        }
         #[cfg(feature = "shm")]
         if let Some(offered) = self.poll_send_by_lane(context, operation) {
             return offered;

@@ -56,7 +56,8 @@ impl Client {
         let (call_id, answer) = remote.questions.ask();
         // Confirmed: who may not send to the broker is told so, and need not wait for an answer that does not come.
         self.send(BROKER, request(call_id, filters, policy)).qos(QoS::RealtimeProcessed).await?;
-        let answer = tokio::time::timeout(remote.options.timeout, answer).await;
+        let limited = remote.within_runtime(|| tokio::time::timeout(remote.options.timeout, answer));
+        let answer = limited.await;
         let answer = answer.map_err(|_| SendError::Timeout)?.map_err(|_| SendError::Disconnected)?;
         answer.map_err(|(code, words)| SendError::Policy {
             reason: if code == METHOD_NOT_FOUND { "it knows none".to_owned() } else { words },

@@ -87,6 +87,10 @@ impl<S: RemoteSink> PatientSink<S> {
             return self.within.offer(token, frame);
         }
         let policy = state.rules.of(frame.names.topic.as_deref());
+        // Before the frame is made, which may copy a large payload.
+        if state.queue.is_full() && !policy.may_drop_waiting() {
+            return Err(state.refuse(policy));
+        }
         match state.queue.push(StoredFrame::new(frame, self.receiver), policy) {
             Pushed::Taken { dropped } => {
                 drop(state);
@@ -98,14 +102,21 @@ impl<S: RemoteSink> PatientSink<S> {
                 overflow.dropped.fetch_add(older, Ordering::Relaxed);
                 Err(Declined::Dropped)
             }
-            Pushed::Full(_) => match policy {
-                SlowPolicy::Wait(bound) if !state.is_stalled => Err(Declined::Wait(bound)),
-                SlowPolicy::Wait(_) => {
-                    state.queue.add_gap(1);
-                    Err(Declined::Dropped)
-                }
-                _ => Err(Declined::Full),
-            },
+            Pushed::Full(_) => Err(state.refuse(policy)),
+        }
+    }
+}
+
+impl State {
+    /// What becomes of a frame that finds no room, and none that may be dropped for it.
+    fn refuse(&mut self, policy: SlowPolicy) -> Declined {
+        match policy {
+            SlowPolicy::Wait(bound) if !self.is_stalled => Declined::Wait(bound),
+            SlowPolicy::Cut => Declined::Full,
+            _ => {
+                self.queue.add_gap(1);
+                Declined::Dropped
+            }
         }
     }
 }

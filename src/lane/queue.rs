@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::Payloads;
@@ -173,9 +174,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         match self.settle(&mut state, room) {
             None => return Poll::Ready(Err(Refused::Closed)),
             Some(false) => {
-                if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                    state.waiting.push(context.waker().clone());
-                }
+                state.wait(context);
                 // Who sleeps until there is room must not leave the other side asleep.
                 self.ring(&mut state);
                 return Poll::Pending;
@@ -251,10 +250,26 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         state.violation.map_or(Ok(()), Err)
     }
 
-    /// Whether somebody waits for room in the ring.
-    pub(super) fn has_waiting(&self) -> bool {
+    /// Since when somebody has waited for room in the ring.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        !state.waiting.is_empty() && !state.spills
+        if state.waiting.is_empty() || state.spills { None } else { state.waiting_since }
+    }
+
+    /// Frames that were taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.state.lock().taken_frames
+    }
+
+    /// As [`poll_written`](Self::poll_written), for the first `frames` that were taken.
+    pub(super) fn poll_written_to(&self, context: &mut Context<'_>, frames: u64) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if state.closed || state.taken_frames - state.backlog.frames() as u64 >= frames {
+            self.ring(&mut state);
+            return Poll::Ready(!state.closed);
+        }
+        state.wait(context);
+        Poll::Pending
     }
 
     /// The other side does not make room: who waits for it may use the backlog, up to its limits.
@@ -273,9 +288,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             self.ring(&mut state);
             return Poll::Ready(!state.closed);
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            state.waiting.push(context.waker().clone());
-        }
+        state.wait(context);
         Poll::Pending
     }
 

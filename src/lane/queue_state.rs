@@ -1,7 +1,8 @@
 //! What stands before a lane's ring, and the ring: all that the queue's lock guards.
 
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::task::{Context, Waker};
+use std::time::Instant;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
 use busway_shm::layout::{GRANULE, Head};
@@ -31,6 +32,8 @@ pub(super) struct State<P: Placing> {
     pub(super) taken_frames: u64,
     pub(super) taken_bytes: u64,
     pub(super) waiting: Vec<Waker>,
+    /// Since when somebody is there.
+    pub(super) waiting_since: Option<Instant>,
     /// Who waits for room in the ring may use the backlog instead: the other side does not read at the moment.
     pub(super) spills: bool,
     /// The consumer's position when it began to.
@@ -53,6 +56,7 @@ impl<P: Placing> State<P> {
             taken_frames: 0,
             taken_bytes: 0,
             waiting: Vec::new(),
+            waiting_since: None,
             spills: false,
             spills_since: 0,
             payloads: PayloadBatch::default(),
@@ -65,6 +69,16 @@ impl<P: Placing> State<P> {
     pub(super) fn touch(&mut self, token: u64) -> Touch {
         let before = self.token.replace(token);
         if before == Some(token) { Touch::Again } else { Touch::First }
+    }
+
+    /// Remembers who waits.
+    pub(super) fn wait(&mut self, context: &Context<'_>) {
+        if self.waiting.is_empty() {
+            self.waiting_since = Some(Instant::now());
+        }
+        if !self.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            self.waiting.push(context.waker().clone());
+        }
     }
 
     /// Whether a sleeping consumer is woken although its sender may go on.

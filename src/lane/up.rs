@@ -248,9 +248,14 @@ impl UpLane {
         self.queue.pump()
     }
 
-    /// Whether somebody waits for room in the ring.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.queue.has_waiting()
+    /// Since when somebody has waited for room in the ring.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.queue.waiting_since()
+    }
+
+    /// Frames that were taken so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.queue.taken()
     }
 
     /// The broker does not read at the moment: who waits may use the queue.
@@ -258,9 +263,9 @@ impl UpLane {
         self.queue.spill();
     }
 
-    /// Ready with `true` when everything is in the ring, with `false` when the lane has ended.
-    pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<bool> {
-        self.queue.poll_written(context)
+    /// Ready with `true` when the first `frames` that were taken are in the ring, with `false` when the lane has ended.
+    pub(crate) fn poll_written(&self, context: &mut Context<'_>, frames: u64) -> Poll<bool> {
+        self.queue.poll_written_to(context, frames)
     }
 
     /// Moves what waits into the ring, blocking the thread for at most `patience`.

@@ -27,6 +27,10 @@ pub(crate) struct PolicyQueue<T> {
     /// Frames that were dropped behind the last one.
     last_gap: u64,
     next_number: u64,
+    /// Entries that may be dropped for newer ones, and a number before which there is none: what must be kept is not
+    /// looked through for each frame.
+    droppable: usize,
+    first_droppable: u64,
     /// The entries of which newer publications take the place.
     latest: HashMap<Arc<str>, u64, RandomState>,
 }
@@ -62,6 +66,8 @@ impl<T: Queued> PolicyQueue<T> {
             waiting_bytes: 0,
             last_gap: 0,
             next_number: 0,
+            droppable: 0,
+            first_droppable: 0,
             latest: HashMap::default(),
         }
     }
@@ -112,7 +118,7 @@ impl<T: Queued> PolicyQueue<T> {
                 SlowPolicy::DropNewest => return self.refuse(dropped),
                 SlowPolicy::DropOldest | SlowPolicy::Latest => {
                     // What others asked to be kept is.
-                    let Some(index) = self.entries.iter().position(|entry| entry.may_drop) else {
+                    let Some(index) = self.oldest_droppable() else {
                         return self.refuse(dropped);
                     };
                     self.drop_at(index);
@@ -136,6 +142,9 @@ impl<T: Queued> PolicyQueue<T> {
         }
         self.waiting_bytes += item.weight();
         let gap = std::mem::take(&mut self.last_gap);
+        if policy.may_drop_waiting() {
+            self.droppable += 1;
+        }
         self.entries.push_back(Entry { number, gap, may_drop: policy.may_drop_waiting(), item });
     }
 
@@ -167,6 +176,17 @@ impl<T: Queued> PolicyQueue<T> {
         Some((entry.item, entry.gap))
     }
 
+    /// Where the oldest entry is that may be dropped.
+    fn oldest_droppable(&mut self) -> Option<usize> {
+        if self.droppable == 0 {
+            return None;
+        }
+        let begin = self.entries.partition_point(|entry| entry.number < self.first_droppable);
+        let index = begin + self.entries.range(begin..).position(|entry| entry.may_drop)?;
+        self.first_droppable = self.entries[index].number;
+        Some(index)
+    }
+
     fn refuse(&mut self, older: u64) -> Pushed<T> {
         self.last_gap += 1;
         Pushed::Dropped { older }
@@ -182,6 +202,7 @@ impl<T: Queued> PolicyQueue<T> {
     #[inline]
     fn forget(&mut self, entry: &Entry<T>) {
         self.waiting_bytes -= entry.item.weight();
+        self.droppable -= usize::from(entry.may_drop);
         if entry.may_drop
             && let Some(topic) = entry.item.topic()
             && self.latest.get(topic) == Some(&entry.number)
@@ -230,7 +251,7 @@ mod tests {
         while let Some((item, gap)) = queue.pop() {
             taken.push((item.number, gap));
         }
-        assert!(queue.waiting_bytes() == 0 && queue.latest.is_empty());
+        assert!(queue.waiting_bytes() == 0 && queue.latest.is_empty() && queue.droppable == 0);
         taken
     }
 
@@ -335,6 +356,8 @@ mod tests {
                     }
                 }
                 prop_assert!(queue.len() <= frames && queue.waiting_bytes() < 45 + 30);
+                let oldest = queue.entries.iter().position(|entry| entry.may_drop);
+                prop_assert_eq!(queue.oldest_droppable(), oldest);
                 if *pops && let Some((_, gap)) = queue.pop() {
                     popped += 1;
                     gaps += gap;

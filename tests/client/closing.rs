@@ -19,6 +19,7 @@ promises! {
         closing_twice_is_no_harm
         a_closed_client_gives_its_name_back
         everything_fails_after_a_close
+        a_client_can_be_closed_without_a_runtime
     }
     over_sockets {
         a_flush_waits_until_the_system_has_everything
@@ -26,6 +27,7 @@ promises! {
     }
     alone {
         a_close_ends_while_the_broker_reads_nothing
+        a_flush_and_a_close_end_amid_a_flood_and_lose_nothing
         the_reason_of_a_close_stays
     }
 }
@@ -208,4 +210,59 @@ async fn the_reason_of_a_close_stays() {
     // The sender of states goes with the last task of the connection: nothing comes after that.
     until(|| state.has_changed().is_err()).await;
     assert_eq!(*state.borrow(), ConnectionState::Closed { reason: "closed by this client".into() });
+}
+
+async fn a_flush_and_a_close_end_amid_a_flood_and_lose_nothing() {
+    let broker = FakeBroker::start();
+    let (client, mut peer) = broker.connect(broker.builder("anna")).await;
+    let reading = tokio::spawn(async move { peer.sip().await });
+    let flooder = client.clone();
+    let flooding = tokio::spawn(async move {
+        let mut accepted = 0;
+        while flooder.publish("topic", vec![7; 1_000]).await.is_ok() {
+            accepted += 1;
+        }
+        accepted
+    });
+    // Until its queue is full, or nearly so.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(client.flush().await, Ok(()));
+    client.close().await;
+    let accepted: usize = flooding.await.expect("no task panics");
+    let beside = reading.await.expect("no task panics") - accepted * (9 + 6 + 1_000);
+    assert_eq!(beside % 9, 0, "nothing but pings is beside what was accepted");
+}
+
+async fn a_client_can_be_closed_without_a_runtime(place: Place) {
+    let bus = place.open().await;
+    let anna = bus.client("anna").await;
+    anna.publish("light", "on").await.expect("it is accepted");
+    let closed = tokio::task::spawn_blocking(move || {
+        std::thread::spawn(move || {
+            wait_on_this_thread(anna.close());
+            anna.is_connected()
+        })
+        .join()
+    });
+    let is_connected = closed.await.expect("no task panics");
+    assert!(!is_connected.expect("it does not panic"));
+    bus.wait_until_gone("anna").await;
+}
+
+/// What an executor does that is not tokio's.
+fn wait_on_this_thread<F: std::future::Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            return output;
+        }
+        std::thread::park();
+    }
 }

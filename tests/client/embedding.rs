@@ -20,6 +20,7 @@ promises! {
         a_port_of_nothing_becomes_a_real_one
         an_embedded_broker_serves_raw_peers
         two_brokers_in_one_program_know_nothing_of_each_other
+        a_task_that_publishes_in_a_loop_lets_others_run
         a_program_can_be_a_client_of_its_own_socket
         shutting_down_ends_every_client
         dropping_the_broker_ends_every_client
@@ -290,4 +291,23 @@ async fn what_is_written_to_a_fifo_reaches_clients_in_the_program() {
     assert!(matches!(&error, BindError::BeingRead(place) if *place == path), "{error}");
     broker.shut_down().await;
     assert!(!path.exists(), "the FIFO is removed");
+}
+
+async fn a_task_that_publishes_in_a_loop_lets_others_run() {
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime can be started").block_on(async {
+            let broker = Broker::builder().start().await.expect("nothing to bind, nothing to fail");
+            let anna = register(&broker, "anna");
+            let for_ever = async {
+                loop {
+                    anna.publish("light", "on").await.expect("it is accepted");
+                }
+            };
+            let _: Result<(), _> = tokio::time::timeout(std::time::Duration::from_millis(20), for_ever).await;
+            ended.send(()).expect("somebody waits");
+        });
+    });
+    has_ended.recv_timeout(support::WATCHDOG).expect("the time is noticed");
 }

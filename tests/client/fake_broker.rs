@@ -128,6 +128,18 @@ impl FakePeer {
         let _ = self.stream.read_to_end(&mut rest).await;
     }
 
+    /// Reads little by little until the end of the connection; says how many bytes that were.
+    pub(crate) async fn sip(&mut self) -> usize {
+        let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
+        loop {
+            match self.stream.read(&mut buffer).await.expect("the client ends in order") {
+                0 => return total,
+                count => total += count,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     /// A keep-alive, and nothing else.
     pub(crate) async fn expect_ping(&mut self) {
         assert_eq!(self.read::<9>().await[4], 0, "a ping has no flags");

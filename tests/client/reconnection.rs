@@ -27,6 +27,7 @@ promises! {
     }
     alone {
         attempts_that_fail_in_any_way_are_made_again
+        connections_that_do_not_last_are_no_reason_to_hurry
         a_close_amid_an_attempt_leaves_no_connection
         a_drop_amid_an_attempt_leaves_no_connection
         a_confirmation_of_the_new_connection_is_not_taken_for_one_of_the_old
@@ -258,4 +259,17 @@ async fn a_confirmation_of_the_new_connection_is_not_taken_for_one_of_the_old() 
         peer.acknowledge(frame.op_id, code::OK).await;
     });
     assert_eq!(new, Ok(()));
+}
+
+async fn connections_that_do_not_last_are_no_reason_to_hurry() {
+    let broker = FakeBroker::start();
+    let reconnect = Reconnect { first_delay: Duration::from_millis(10), max_delay: Duration::from_secs(10) };
+    let (_client, peer) = broker.connect(broker.builder("anna").reconnect(reconnect)).await;
+    drop(peer);
+    for _ in 0..5 {
+        drop(broker.accept().await);
+    }
+    let since = std::time::Instant::now();
+    drop(broker.accept().await);
+    assert!(since.elapsed() >= Duration::from_millis(160), "{:?}: the sixth delay is 320 ms", since.elapsed());
 }

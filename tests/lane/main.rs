@@ -2,6 +2,7 @@
 
 #![cfg(all(feature = "broker", feature = "shm"))]
 
+mod answers;
 mod basics;
 mod batches;
 mod beginnings;

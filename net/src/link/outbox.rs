@@ -227,11 +227,27 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// When everything is written, takes no more and tells the peer that nothing more will come; what the peer sends
+    /// As [`poll_written`](Outbox::poll_written), for the first `bytes` that were taken (as [`Level::taken_bytes`] counts
+    /// them): what is taken meanwhile is not waited for.
+    pub fn poll_written_to(&self, context: &mut Context<'_>, bytes: u64) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if !state.is_open() || state.taken_bytes < bytes {
+            // Another connection has begun to count.
+            return Poll::Ready(false);
+        }
+        if state.taken_bytes.saturating_sub(state.bytes() as u64) >= bytes {
+            return Poll::Ready(true);
+        }
+        state.wait(context);
+        Poll::Pending
+    }
+
+    /// Takes no more frames; when everything is written, tells the peer that nothing more will come; what the peer sends
     /// can still be read. Says whether the peer was told.
     pub fn poll_finish(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state.lock();
         if state.is_open() {
+            state.finishing = true;
             if state.bytes() > 0 {
                 state.wait(context);
                 return Poll::Pending;

@@ -60,6 +60,7 @@ impl Router {
             (strangers, taken)
         };
         for (peer, filters) in taken {
+            filters.iter().for_each(|filter| peer.sink.forget_policy(filter));
             let (name, count) = (&peer.name, filters.len());
             let first = filters.first().map(AsRef::as_ref).unwrap_or_default();
             tracing::warn!(

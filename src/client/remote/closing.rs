@@ -20,13 +20,16 @@ impl Remote {
     pub(in crate::client) async fn flush(&self) -> Result<(), SendError> {
         let losses = self.losses.load(Ordering::Acquire);
         self.flush_all();
+        // Others may go on sending: what they send meanwhile is not waited for.
+        let bytes = self.outbox.level().taken_bytes;
         #[cfg(feature = "shm")]
-        if let Some(lane) = self.lane.current()
-            && !poll_fn(|context| lane.poll_written(context)).await
-        {
-            return Err(SendError::Disconnected);
+        if let Some(lane) = self.lane.current() {
+            let frames = lane.taken();
+            if !poll_fn(|context| lane.poll_written(context, frames)).await {
+                return Err(SendError::Disconnected);
+            }
         }
-        let is_written = poll_fn(|context| self.outbox.poll_written(context)).await;
+        let is_written = poll_fn(|context| self.outbox.poll_written_to(context, bytes)).await;
         // A new connection that has everything says nothing of what was lost with the old one.
         if is_written && self.losses.load(Ordering::Acquire) == losses { Ok(()) } else { Err(SendError::Disconnected) }
     }
@@ -43,8 +46,17 @@ impl Remote {
     async fn close_within(&self, patience: Duration) {
         self.begin_closing();
         self.flush_all();
-        let _ = tokio::time::timeout(patience, self.wind_up()).await;
+        if !self.is_closed() {
+            let limited = self.within_runtime(|| tokio::time::timeout(patience, self.wind_up()));
+            let _ = limited.await;
+        }
         self.end(CLOSED);
+    }
+
+    /// Makes a timer, also where the caller has no runtime.
+    pub(in crate::client) fn within_runtime<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = Handle::try_current().is_err().then(|| self.runtime.enter());
+        make()
     }
 
     /// The last clone is gone: what was accepted is written, without anybody waiting for it if possible.
@@ -72,6 +84,7 @@ impl Remote {
         });
     }
 
+    /// From now on nothing more is accepted.
     fn begin_closing(&self) {
         self.closing.store(true, Ordering::Release);
         // Who waits to read goes on to the end.
@@ -83,7 +96,8 @@ impl Remote {
     async fn wind_up(&self) {
         #[cfg(feature = "shm")]
         if let Some(lane) = self.lane.current() {
-            poll_fn(|context| lane.poll_written(context)).await;
+            let frames = lane.taken();
+            poll_fn(|context| lane.poll_written(context, frames)).await;
         }
         if poll_fn(|context| self.outbox.poll_finish(context)).await {
             let _ = self.state.subscribe().wait_for(ConnectionState::is_closed).await;

@@ -110,7 +110,8 @@ impl Remote {
 }
 
 impl Remote {
-    /// Ends when somebody has waited for the broker for a while, and is to go on without it.
+    /// Ends when somebody has waited for the broker for a while, and is to go on without it: at a moment and not after a
+    /// time, which would begin anew with whatever else happens.
     pub(in crate::client) async fn end_patience(&self) {
         let Some(lane) = self.lane.current() else { return pending().await };
         tokio::select! {
@@ -122,15 +123,12 @@ impl Remote {
 
 /// Who waits for room in the ring may use the queue after a while.
 async fn end_wait_for_room(lane: &UpLane) {
-    if !lane.has_waiting() {
-        return pending().await;
-    }
-    tokio::time::sleep(PATIENCE).await;
+    let Some(since) = lane.waiting_since() else { return pending().await };
+    tokio::time::sleep_until((since + PATIENCE).into()).await;
     lane.spill();
 }
 
-/// Payloads that wait for an arena are copied after a while. Other frames go on meanwhile, so that it is until a moment
-/// and not for a time.
+/// Payloads that wait for an arena are copied after a while.
 async fn end_wait_for_arena(lane: &UpLane) {
     let Some(deadline) = lane.arena_deadline() else { return pending().await };
     tokio::time::sleep_until(deadline.into()).await;

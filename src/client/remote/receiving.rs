@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use busway_net::link::{BusyPoll, Chunk, Socket};
 
@@ -19,7 +20,9 @@ impl Remote {
     /// Reads until the connection ends; connects again if that is wanted. When the runtime ends before, `_last` sees to
     /// it that nobody waits for what never comes.
     pub(super) async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver, _last: LastWrite) {
+        let mut delay = Duration::ZERO;
         loop {
+            let since = Instant::now();
             #[cfg(feature = "shm")]
             let reason = self.receive_all(&socket, &mut receiver).await;
             #[cfg(not(feature = "shm"))]
@@ -30,11 +33,15 @@ impl Remote {
             let Some(reconnect) = self.options.reconnect else {
                 return self.end(&reason);
             };
+            if since.elapsed() >= reconnect.max_delay {
+                // Only a connection that has lasted says that all is well.
+                delay = Duration::ZERO;
+            }
             tracing::info!(client = ?self.name, "connection lost: {reason}; connecting again");
             self.lose(ConnectionState::Disconnected { reason });
             let connected = tokio::select! {
                 () = self.closed.notified() => return,
-                connected = self.connect_again(reconnect) => connected,
+                connected = self.connect_again(reconnect, &mut delay) => connected,
             };
             socket = connected.0;
             receiver = self.receiver(connected.1);
@@ -58,17 +65,16 @@ impl Remote {
         frames
     }
 
-    /// Tries until it succeeds.
-    async fn connect_again(&self, reconnect: Reconnect) -> (Arc<Socket>, handshake::Reader) {
-        let mut delay = reconnect.first_delay.max(MIN_INTERVAL);
+    /// Tries until it succeeds, each time after twice the delay.
+    async fn connect_again(&self, reconnect: Reconnect, delay: &mut Duration) -> (Arc<Socket>, handshake::Reader) {
         loop {
-            tokio::time::sleep(delay).await;
+            *delay = (*delay * 2).min(reconnect.max_delay).max(reconnect.first_delay).max(MIN_INTERVAL);
+            tokio::time::sleep(*delay).await;
             let Options { endpoint, limits, timeout, .. } = &self.options;
             match handshake::connect(endpoint, &self.name, *limits, *timeout, &self.pool).await {
                 Ok(connected) => return connected,
                 Err(error) => tracing::debug!(client = ?self.name, "not connected again: {error}"),
             }
-            delay = (delay * 2).min(reconnect.max_delay).max(MIN_INTERVAL);
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) corked: bool,
     /// A write has failed; the reader of the connection closes it.
     pub(super) broken: bool,
+    /// No frame is taken any more, and the peer is told so when everything is written.
+    pub(super) finishing: bool,
     /// The peer was told that nothing more will come.
     pub(super) finished: bool,
     /// Frames go another way; what is offered beside that way still goes out.
@@ -68,7 +70,7 @@ impl State {
     /// Why a frame is not taken, limits aside.
     pub(super) fn refuses_frames(&self) -> Option<Refused> {
         match self {
-            _ if !self.is_open() => Some(Refused::Closed),
+            _ if !self.is_open() || self.finishing => Some(Refused::Closed),
             Self { switched: true, .. } => Some(Refused::Switched),
             _ => None,
         }

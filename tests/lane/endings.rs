@@ -135,6 +135,7 @@ async fn payloads_that_a_client_has_not_read_before_its_runtime_ended_are_given_
         for number in 0..CLIENTS {
             let socket = bus.socket();
             let (ready, is_ready) = tokio::sync::oneshot::channel();
+            let (reads, mut has_read) = tokio::sync::oneshot::channel();
             let (go_on, told) = std::sync::mpsc::channel::<()>();
             let unread = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -142,9 +143,10 @@ async fn payloads_that_a_client_has_not_read_before_its_runtime_ended_are_given_
                     let client = Client::connect(socket, &format!("reader.{number}")).await.unwrap();
                     on_lane(&client).await;
                     client.subscribe("picture").await.unwrap();
-                    // One is read, so that the others come in place.
                     ready.send(()).unwrap();
-                    assert_eq!(next(&client).await.payload().len(), 10_000);
+                    // As soon as one comes in place, the others do.
+                    while !next(&client).await.payload().is_in_place() {}
+                    reads.send(()).unwrap();
                     client
                 });
                 told.recv().unwrap();
@@ -153,11 +155,20 @@ async fn payloads_that_a_client_has_not_read_before_its_runtime_ended_are_given_
             });
             is_ready.await.unwrap();
             let publish = || publisher.publish("picture", vec![7; 10_000]).qos(QoS::Processed);
-            publish().await.unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            while has_read.try_recv().is_err() {
+                publish().await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let name = format!("reader.{number}");
+            let in_place = || {
+                let clients = bus.broker().clients().clients;
+                clients.iter().find(|client| client.name == name).and_then(|client| client.in_place).unwrap()
+            };
+            let before = in_place();
             for _ in 0..5 {
                 publish().await.unwrap();
             }
+            until(|| in_place() == before + 5).await;
             go_on.send(()).unwrap();
             unread.join().unwrap();
         }

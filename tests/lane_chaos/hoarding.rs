@@ -243,14 +243,37 @@ fn leases_that_are_never_given_back_end_in_copies() {
     witness.finish();
 }
 
+/// Ends it also when a witness was disturbed.
+struct EndFlood<'a>(&'a AtomicBool);
+
+impl Drop for EndFlood<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_socket_that_is_flooded_with_pings_is_served_in_turn() {
     let broker = broker(&["-w", "1"]);
     let witness = Witness::start(&broker);
     let peer = LanePeer::connect(&broker, "pings");
-    let pings = vec![0; 9 * 1000];
-    for _ in 0..2000 {
-        peer.applicant.write(&pings);
-    }
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| {
+            let pings = vec![0; 9 * 1000];
+            let mut writes = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                peer.applicant.write(&pings);
+                writes += 1;
+            }
+            writes
+        });
+        let end = EndFlood(&is_over);
+        for _ in 0..20 {
+            witness.goes_on();
+        }
+        drop(end);
+        assert!(flooding.join().expect("it does not panic") > 0, "there was a flood");
+    });
     witness.finish();
 }

@@ -48,29 +48,45 @@ fn run(options: &Options) -> Result<bool> {
             let plan = serde_json::from_str(&plan).context(|| "the plan cannot be read".into())?;
             roles::run(&plan).map(|()| true)
         }
-        Command::Report => report(options, &["compare", "tails", "scale", "system_calls"]),
+        Command::Report => {
+            let names = ["compare", "tails", "scale", "system_calls"];
+            report(options, &names.map(|name| Part { name, has_failed: false }))
+        }
         Command::All => {
             let parts = [Command::Compare, Command::Tails, Command::Scale, Command::SystemCalls];
-            let names = parts.iter().map(|part| measure(options, part)).collect::<Result<Vec<_>>>()?;
-            report(options, &names)
+            let parts = parts.iter().map(|part| measure(options, part)).collect::<Result<Vec<_>>>()?;
+            report(options, &parts)
         }
         part => {
-            let name = measure(options, &part)?;
-            report(options, &[name])
+            let part = measure(options, &part)?;
+            report(options, &[part])
         }
     }
 }
 
-/// Measures a part and writes it down; returns its name.
-fn measure(options: &Options, part: &Command) -> Result<&'static str> {
+/// What was measured.
+#[derive(Clone, Copy)]
+struct Part {
+    name: &'static str,
+    /// Something is missing: it failed twice.
+    has_failed: bool,
+}
+
+/// Measures a part and writes it down.
+fn measure(options: &Options, part: &Command) -> Result<Part> {
     driver::raise_descriptor_limit();
     let settings = options.settings(part);
     let info = RunInfo::new(&settings);
-    let keep = |name: &'static str, samples: &Samples| -> Result<&'static str> {
+    // What cannot be kept is found out before it is measured.
+    Record::read(&options.output)?.write(&options.output)?;
+    let keep = |name: &'static str, samples: &Samples| -> Result<Part> {
+        if samples.values.is_empty() && !samples.has_failed {
+            return Err("nothing was measured: no work of that name, or none of the systems is in this build".into());
+        }
         let mut record = Record::read(&options.output)?;
         record.replace(name, samples, &info);
         record.write(&options.output)?;
-        Ok(name)
+        Ok(Part { name, has_failed: samples.has_failed })
     };
     match part {
         Command::Tails => keep("tails", &driver::tails(&settings)),
@@ -80,7 +96,7 @@ fn measure(options: &Options, part: &Command) -> Result<&'static str> {
     }
 }
 
-fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<&'static str>) -> Result<&'static str> {
+fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<Part>) -> Result<Part> {
     let name = "compare";
     let samples = driver::compare(settings, |so_far| {
         // Half an hour should not be lost for an interrupt.
@@ -91,12 +107,15 @@ fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<
     keep(name, &samples)
 }
 
-fn report(options: &Options, names: &[&str]) -> Result<bool> {
+fn report(options: &Options, parts: &[Part]) -> Result<bool> {
     let record = Record::read(&options.output)?;
-    record.print(names)?;
+    record.print(&parts.iter().map(|part| part.name).collect::<Vec<_>>())?;
     let all_reached = record.print_targets()?;
     for file in record.plot(&options.output)? {
         eprintln!("versus: drew {}", file.display());
     }
-    Ok(all_reached)
+    match parts.iter().find(|part| part.has_failed) {
+        Some(part) => Err(format!("{}: something failed twice and is missing, see above", part.name).into()),
+        None => Ok(all_reached),
+    }
 }

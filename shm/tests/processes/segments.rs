@@ -150,7 +150,12 @@ fn what_a_killed_client_wrote_stays_readable_and_then_goes() {
 
     drop(read);
     // Half of it, because other programs on the machine come and go.
+    let begin = std::time::Instant::now();
     while shared_memory() > before + LARGE / 2 {
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "it stays; unless another program has taken as much meanwhile"
+        );
         thread::sleep(Duration::from_millis(50));
     }
 }

@@ -85,7 +85,7 @@ struct Attempt {
 /// Runs a thing once, and once more if it failed; what fails twice is told, and leaves a gap.
 fn attempt(samples: &mut Samples, attempt: &Attempt, mut run: impl FnMut() -> Result<Values>) {
     let Attempt { round, case } = attempt;
-    for again in ["", ", again"] {
+    for (again, is_last) in [("", false), (", again", true)] {
         eprintln!("round {}: {case}{again}", round + 1);
         match run() {
             Ok(values) => {
@@ -97,6 +97,7 @@ fn attempt(samples: &mut Samples, attempt: &Attempt, mut run: impl FnMut() -> Re
             Err(error) => {
                 eprintln!("versus: a run is thrown away: {case}: {error}");
                 samples.discard(format!("round {}, {case}: {error}", round + 1));
+                samples.has_failed |= is_last;
             }
         }
     }

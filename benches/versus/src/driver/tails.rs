@@ -63,7 +63,9 @@ fn run(settings: &Settings, work: &Work, system: System, beside: Beside) -> Resu
         Beside::Nothing => {}
         Beside::Large => {
             let topic = "large".to_owned();
-            let large = Plan { topic, payload: LARGE, rate: None, quality: Quality::No, ..plan.clone() };
+            // Who moves pictures writes and reads them, whatever carries them.
+            let stream = Plan { topic, payload: LARGE, rate: None, quality: Quality::No, ..plan.clone() };
+            let large = Plan { touched: true, ..stream };
             // The time that it may warm up is part of the time that it runs.
             let play = Play::stream(&Plan { seconds: FOR_EVER, ..large }, &mut noise)?;
             play.begin(&mut noise)?;

@@ -117,6 +117,8 @@ pub(crate) struct Samples {
     pub(crate) values: BTreeMap<(Case, Metric), BTreeMap<u32, f64>>,
     /// Runs that failed, in words.
     pub(crate) discarded: Vec<String>,
+    /// Something failed twice, and is missing.
+    pub(crate) has_failed: bool,
 }
 
 impl Samples {

@@ -61,6 +61,8 @@ impl Times {
 
 /// Does what the plan says, until the driver ends it.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
+    // Nobody measures beside what an interrupted driver has left behind.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // One thread for all, as a small program would have; the same for every system but zenoh, which refuses it.
     let (runtime, done) = if plan.system == System::Zenoh {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

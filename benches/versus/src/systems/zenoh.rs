@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use zenoh::bytes::ZBytes;
 use zenoh::pubsub::Publisher;
 use zenoh::qos::CongestionControl;
-use zenoh::shm::{BlockOn, GarbageCollect, PosixShmProviderBackend, ShmProvider, ShmProviderBuilder, ZShmMut};
+use zenoh::shm::{BlockOn, GarbageCollect, PosixShmProviderBackend, ShmProvider, ShmProviderBuilder};
 use zenoh::{Config, Session, Wait};
 
 use super::{Ends, Flow, Publish, RoundTrip};
@@ -20,6 +20,8 @@ pub(crate) struct Zenoh;
 
 /// Subscriptions become known to publishers by and by, without a sign that all have.
 const MEETING: Duration = Duration::from_millis(300);
+/// `transport/shared_memory/transport_optimization/message_size_threshold` of its default configuration.
+const SHARED_FROM: usize = 3072;
 /// Memory beside the payloads themselves.
 const OVERHEAD: usize = 4096;
 
@@ -66,11 +68,17 @@ async fn sending(plan: &Plan, session: Session, topic: &str, express: bool) -> R
 }
 
 impl Sending {
-    fn payload(&self, outgoing: &Outgoing, stamp: Stamp) -> Result<ZShmMut> {
+    /// In shared memory from the length on from which zenoh itself puts payloads there.
+    fn payload(&self, outgoing: &Outgoing, stamp: Stamp) -> Result<ZBytes> {
+        if outgoing.len() < SHARED_FROM {
+            let mut bytes = vec![0; outgoing.len()];
+            outgoing.write(&mut bytes, stamp);
+            return Ok(bytes.into());
+        }
         let memory = self.memory.alloc(outgoing.len()).with_policy::<BlockOn<GarbageCollect>>().wait();
         let mut memory = memory.context(|| "zenoh has no shared memory left".into())?;
         outgoing.write(&mut memory, stamp);
-        Ok(memory)
+        Ok(memory.into())
     }
 
     async fn meet(&self) -> Result<()> {
@@ -113,7 +121,7 @@ impl Ends for Zenoh {
         // Called by the thread that reads: nothing is faster.
         let subscriber = session.declare_subscriber(plan.topic.clone()).callback(move |sample| {
             let mut take = take.lock().unwrap_or_else(PoisonError::into_inner);
-            match take_from(sample.payload(), |received| take(received)) {
+            match take_from(sample.payload(), &mut *take) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(outcome)) => drop(finished.send(outcome)),
                 Err(error) => drop(finished.send(Err(error))),
@@ -148,7 +156,7 @@ impl Ends for Zenoh {
             .wait()?;
         let (finished, mut outcome) = mpsc::unbounded_channel();
         let subscriber = session.declare_subscriber(format!("{}/there", plan.topic)).callback(move |sample| {
-            let sent = publisher.put(sample.payload().clone()).wait().map_err(Into::into);
+            let sent = publisher.put(sample.payload().clone()).wait();
             let sent = sent.and_then(|()| take_from(sample.payload(), |received| received.stamp.last));
             match sent {
                 Ok(false) => {}

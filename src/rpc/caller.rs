@@ -99,6 +99,11 @@ impl Wish<'_> {
         if !target.starts_with('.') {
             shared.watch_announcements().await?;
         }
+        // Waiting for a turn may have taken longer than the connection lasted: what is asked on the next one is answered
+        // there.
+        if *connection.borrow_and_update() != ConnectionState::Connected {
+            return Err(SendError::Disconnected.into());
+        }
         let arrived = || shared.client.queue().arrived();
         let (call, answer) = shared.calls.begin(target, arrived());
         let request = request(call.id, method, &params)?;

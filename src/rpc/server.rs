@@ -202,7 +202,10 @@ impl<H: Handlers> Server<H> {
         while let Some(frame) = self.shared.frames.recv().await {
             match self.workers {
                 Workers::Tasks => self.handle_frame(frame).await,
-                Workers::Threads(_) => on_thread(Arc::clone(&self).handle_burst(frame)).await,
+                // A task in between: if the system has no thread, it alone panics.
+                Workers::Threads(_) => {
+                    let _ = tokio::spawn(on_thread(Arc::clone(&self).handle_burst(frame))).await;
+                }
             }
             consume_budget().await;
         }

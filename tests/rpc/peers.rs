@@ -27,7 +27,9 @@ promises! {
     over_sockets {
         a_call_fails_when_the_connection_is_lost
         calls_go_on_after_a_reconnection
-        a_call_fails_when_its_peer_is_replaced
+    }
+    busway_only {
+        "the reference does not announce who was replaced": a_call_fails_when_its_peer_is_replaced
     }
 }
 

@@ -72,6 +72,8 @@ impl Listener {
                     io::ErrorKind::PermissionDenied => system(error),
                     _ => BindError::BadAddress { at: address.clone(), source: error },
                 })?;
+                // The library has asked for a queue of 128: too short for all the clients that come back to a broker.
+                rustix::net::listen(&listener, BACKLOG).map_err(|error| system(error.into()))?;
                 listener.set_nonblocking(true).map_err(system)?;
                 (Kind::Tcp(listener), None)
             }

@@ -80,10 +80,13 @@ impl Socket {
     /// Outside of a tokio runtime.
     pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&descriptor, true)?;
-        // The kernel doubles what it is given. More than wmem_max needs privileges; without them the limit it is.
-        let half = SEND_BUFFER / 2;
-        if rustix::net::sockopt::set_socket_send_buffer_size_force(&descriptor, half).is_err() {
-            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&descriptor, half);
+        // TCP's buffers grow by themselves with what a path can hold, until somebody sets them.
+        if rustix::net::sockopt::socket_domain(&descriptor)? == AddressFamily::UNIX {
+            // The kernel doubles what it is given. More than wmem_max needs privileges; without them the limit it is.
+            let half = SEND_BUFFER / 2;
+            if rustix::net::sockopt::set_socket_send_buffer_size_force(&descriptor, half).is_err() {
+                let _ = rustix::net::sockopt::set_socket_send_buffer_size(&descriptor, half);
+            }
         }
         Ok(Self { descriptor: watch(descriptor, Interest::READABLE)? })
     }

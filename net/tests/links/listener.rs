@@ -284,3 +284,26 @@ fn listen_without_accepting(path: &Path) -> OwnedFd {
     rustix::net::listen(&socket, 0).expect("it is bound");
     socket
 }
+
+#[tokio::test]
+async fn many_may_wait_to_be_accepted_over_tcp() {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux tells");
+    let count = limit.trim().parse::<usize>().expect("a number").min(400);
+    let listener = Listener::bind(&Endpoint::Tcp("127.0.0.1:0".to_owned()), 0).expect("a port is free");
+    let Endpoint::Tcp(address) = listener.local_endpoint() else { panic!("it is a TCP listener") };
+    let address = address.parse().expect("an address");
+    // Nobody accepts them: one that finds no room is tried again by the system after a second, and longer.
+    let connect = || std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_secs(20));
+    let waiting: Vec<_> =
+        (0..count).map(|number| connect().unwrap_or_else(|error| panic!("{number}: {error}"))).collect();
+    assert_eq!(waiting.len(), count);
+}
+
+#[tokio::test]
+async fn the_system_chooses_the_buffers_of_a_tcp_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let stream = std::net::TcpStream::connect(listener.local_addr().expect("it has an address")).expect("it listens");
+    let before = rustix::net::sockopt::socket_send_buffer_size(&stream).expect("it can be asked");
+    let socket = Socket::from_tcp(stream.into()).expect("it can be taken over");
+    assert_eq!(rustix::net::sockopt::socket_send_buffer_size(&socket).expect("it can be asked"), before);
+}

@@ -83,6 +83,10 @@ impl Connection {
             if turn == 0 || is_late {
                 turn = TURN_RECORDS;
                 tokio::task::yield_now().await;
+                // The socket tells of the end only where the ring is empty now and then.
+                if self.source.peer.is_ended() {
+                    return Err(End::Closed);
+                }
             }
             if more {
                 continue;

@@ -104,6 +104,32 @@ fn a_ring_that_is_never_empty_leaves_others_their_turn() {
     witness.finish();
 }
 
+/// Its socket tells it so, and it is not asked to look.
+#[test]
+fn who_has_lost_its_name_is_routed_no_more_however_much_it_writes() {
+    let broker = broker(&["-w", "1", "--force-register"]);
+    let witness = Witness::start(&broker);
+    let mut peer = LanePeer::connect(&broker, "flood");
+    let flooder = thread::spawn(move || {
+        loop {
+            let began = Instant::now();
+            while peer.unread() > 96 << 10 {
+                if began.elapsed() > Duration::from_secs(3) {
+                    return;
+                }
+            }
+            peer.write(message(), [b"nobody", b"", b""], |_| {});
+            peer.show();
+            peer.bell.ring();
+            peer.discard();
+        }
+    });
+    witness.goes_on();
+    let _newer = LanePeer::connect(&broker, "flood");
+    eventually("the older one is read no more", || flooder.is_finished());
+    witness.finish();
+}
+
 /// An answer without having read the question frees the next question, with its descriptor.
 #[test]
 fn failures_that_are_reported_unread_pile_up_no_descriptors() {

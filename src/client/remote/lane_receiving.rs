@@ -110,8 +110,12 @@ impl Remote {
             let (records, more) = self.hand_on_lane(receiver, &mut side.intake)?;
             busy.brought(records);
             if more {
-                tokio::task::yield_now().await;
-                return Ok(());
+                // The socket brings segments, also while the ring is never empty.
+                return tokio::select! {
+                    biased;
+                    received = self.receive_some(socket, receiver, None) => received,
+                    () = tokio::task::yield_now() => Ok(()),
+                };
             }
             looks = busy.begin();
             if !looks && !side.intake.arm().map_err(broken)? {

@@ -10,7 +10,7 @@ use std::sync::atomic::fence;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::mman::{MmapAdvise, madvise};
 
-use crate::layout::{GRANULE, PAGE, WORD};
+use crate::layout::{PAGE, WORD};
 use crate::memory::words_of;
 use crate::sentinel::Owner;
 use crate::sync::{AtomicU64, Ordering};
@@ -41,6 +41,7 @@ impl Region {
     /// Maps a segment for writing.
     pub(crate) fn map_writable(segment: impl AsFd, length: usize) -> io::Result<Self> {
         check_length(length)?;
+        check_processor()?;
         let owner = Owner::current()?;
         let map = MmapOptions::new().len(length).map_raw(&segment.as_fd())?;
         Self::of_mapping(map, length, owner)
@@ -49,6 +50,7 @@ impl Region {
     /// Maps a segment for reading.
     pub(crate) fn map_readable(segment: impl AsFd, length: usize) -> io::Result<Self> {
         check_length(length)?;
+        check_processor()?;
         let owner = Owner::current()?;
         let map = MmapOptions::new().len(length).map_raw_read_only(&segment.as_fd())?;
         Self::of_mapping(map, length, owner)
@@ -139,7 +141,7 @@ impl Region {
     #[inline]
     pub(crate) fn expect_write(&self, at: usize, length: usize) {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
-        for word in self.words(at, length).iter().step_by(GRANULE / WORD) {
+        for word in self.words(at, length).iter().step_by(crate::layout::GRANULE / WORD) {
             let line: *const AtomicU64 = word;
             // SAFETY: `prefetchw` changes nothing that a program can see and faults on no address; 64-bit processors
             // that do not know it take it for a `nop`.
@@ -197,6 +199,15 @@ fn check_length(length: usize) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, "a segment has whole pages"))
+}
+
+/// Loads of eight bytes from memory that cannot be written are promised on 64-bit processors alone (`std::sync::atomic`,
+/// "Atomic accesses to read-only memory"). Without a mapping there is no lane, and everything goes by the socket.
+fn check_processor() -> io::Result<()> {
+    if cfg!(target_pointer_width = "64") {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::Unsupported, "shared memory needs a program for a 64-bit processor"))
 }
 
 fn refuse_models() {

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::libc::off_t;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
@@ -41,7 +42,7 @@ pub(crate) fn create(name: &CStr, length: usize) -> io::Result<OwnedFd> {
         Err(Errno::EINVAL) => memfd_create(name, flags)?,
         created => created?,
     };
-    ftruncate(&segment, i64::try_from(length).map_err(io::Error::other)?)?;
+    ftruncate(&segment, as_offset(length)?)?;
     Ok(segment)
 }
 
@@ -65,9 +66,13 @@ pub(crate) fn cannot_shrink(segment: impl AsFd) -> io::Result<bool> {
 
 /// Allocates every page of a range at the start.
 pub(crate) fn allocate(segment: impl AsFd, length: usize) -> io::Result<()> {
-    let length = i64::try_from(length).map_err(io::Error::other)?;
-    fallocate(segment.as_fd(), FallocateFlags::empty(), 0, length)?;
+    fallocate(segment.as_fd(), FallocateFlags::empty(), 0, as_offset(length)?)?;
     Ok(())
+}
+
+/// A length as the system counts: half as far on 32-bit processors.
+fn as_offset(length: usize) -> io::Result<off_t> {
+    off_t::try_from(length).map_err(io::Error::other)
 }
 
 /// Size of a segment, and bytes of it that have pages.

@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::libc::off_t;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
@@ -27,7 +28,7 @@ const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x0008);
 /// A new segment of `length` bytes that another process will write: its size is sealed, its pages are not there yet.
 ///
 /// # Errors
-/// What the system says, for instance when a filter forbids the call.
+/// When files of this process may not be as long, or what the system says, for instance when a filter forbids the call.
 pub fn create_for_peer(name: &CStr, length: usize) -> io::Result<OwnedFd> {
     let segment = create(name, length)?;
     seal(&segment, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
@@ -42,8 +43,15 @@ pub(crate) fn create(name: &CStr, length: usize) -> io::Result<OwnedFd> {
         Err(Errno::EINVAL) => memfd_create(name, flags)?,
         created => created?,
     };
+    check_file_limit(length)?;
     ftruncate(&segment, as_offset(length)?)?;
     Ok(segment)
+}
+
+/// A memfd beyond the limit for files is answered with a signal that ends the process, and peers say how long it is.
+fn check_file_limit(length: usize) -> io::Result<()> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if length as u64 > limit { Err(Errno::EFBIG.into()) } else { Ok(()) }
 }
 
 /// Adds seals.

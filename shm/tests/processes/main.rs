@@ -6,5 +6,6 @@ mod attacks;
 mod bells;
 mod forks;
 mod lane;
+mod limits;
 mod peer;
 mod segments;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-use crate::{bells, forks, lane, segments};
+use crate::{bells, forks, lane, limits, segments};
 
 /// Tells a process which role it plays.
 const ROLE: &str = "BUSWAY_SHM_ROLE";
@@ -134,6 +134,7 @@ fn a_process_plays_its_role() {
         "client" => lane::play_client(&line),
         "ringer" => bells::play_ringer(),
         "deaf" => bells::play_deaf(&line),
+        "limited" => limits::play_limited(),
         _ => panic!("there is no role '{role}'"),
     }
 }

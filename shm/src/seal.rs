@@ -12,6 +12,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -24,6 +25,9 @@ use nix::unistd::ftruncate;
 
 /// Not executable, and it stays so (Linux 6.3); missing in `nix`.
 const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x0008);
+
+/// Bytes that are allocated by one call: a fraction of a millisecond.
+const STEP: usize = 1 << 20;
 
 /// A new segment of `length` bytes that another process will write: its size is sealed, its pages are not there yet.
 ///
@@ -72,9 +76,25 @@ pub(crate) fn cannot_shrink(segment: impl AsFd) -> io::Result<bool> {
     Ok(SealFlag::from_bits_retain(seals).contains(SealFlag::F_SEAL_SHRINK))
 }
 
-/// Allocates every page of a range at the start.
-pub(crate) fn allocate(segment: impl AsFd, length: usize) -> io::Result<()> {
-    fallocate(segment.as_fd(), FallocateFlags::empty(), 0, as_offset(length)?)?;
+/// Allocates every page of a range.
+pub(crate) fn allocate(segment: impl AsFd, range: Range<usize>) -> io::Result<()> {
+    in_steps(range, |step| {
+        let (start, length) = (as_offset(step.start)?, as_offset(step.len())?);
+        Ok(fallocate(segment.as_fd(), FallocateFlags::empty(), start, length)?)
+    })
+}
+
+/// Older kernels undo what they have allocated at any signal: steps are what is lost of it, however often signals come.
+fn in_steps(range: Range<usize>, mut allocate: impl FnMut(Range<usize>) -> io::Result<()>) -> io::Result<()> {
+    let mut start = range.start;
+    while start < range.end {
+        let end = range.end.min(start + STEP);
+        match allocate(start..end) {
+            Ok(()) => start = end,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 
@@ -89,4 +109,36 @@ pub(crate) fn sizes(segment: impl AsFd) -> io::Result<(usize, usize)> {
     let size = usize::try_from(status.st_size).map_err(io::Error::other)?;
     let blocks = usize::try_from(status.st_blocks).map_err(io::Error::other)?;
     Ok((size, blocks.saturating_mul(512)))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allocation_goes_on_after_signals_and_ends_with_other_errors() {
+        let (mut signals, mut end) = (0, 4096);
+        in_steps(4096..3 * STEP + 8192, |step| {
+            assert!(step.start == end && step.len() <= STEP);
+            signals += 1;
+            if signals % 3 != 0 {
+                return Err(Errno::EINTR.into());
+            }
+            end = step.end;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(end, 3 * STEP + 8192);
+
+        let refused = in_steps(0..3 * STEP, |step| if step.start < STEP { Ok(()) } else { Err(Errno::ENOSPC.into()) });
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::ENOSPC as i32));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there are no segments in an interpreter")]
+    fn every_page_of_a_range_is_there_and_no_other() {
+        let segment = create(c"allocated", 4 * STEP).unwrap();
+        allocate(&segment, 4096..2 * STEP + 8192).unwrap();
+        assert_eq!(sizes(&segment).unwrap(), (4 * STEP, 2 * STEP + 4096));
+    }
 }

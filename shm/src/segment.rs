@@ -28,7 +28,7 @@ impl OwnSegment {
     /// What the system says.
     pub fn create(name: &CStr, length: usize, used: usize) -> io::Result<(Self, OwnedFd)> {
         let segment = seal::create(name, length)?;
-        seal::allocate(&segment, used.max(PAGE).min(length))?;
+        seal::allocate(&segment, 0..used.max(PAGE).min(length))?;
         let region = Region::map_writable(&segment, length)?;
         seal::seal_for_ever(&segment)?;
         Ok((Self { region }, segment))
@@ -42,7 +42,7 @@ impl OwnSegment {
         if seal::sizes(segment.as_fd())?.0 != length || !seal::cannot_shrink(segment.as_fd())? {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment is not what was announced"));
         }
-        seal::allocate(segment.as_fd(), length)?;
+        seal::allocate(segment.as_fd(), 0..length)?;
         Ok(Self { region: Region::map_writable(segment.as_fd(), length)? })
     }
 

@@ -75,6 +75,8 @@ impl Introductions {
     /// How the client stands to a segment. At the first time it is asked to map it, and `is_new` is set.
     pub(super) fn of(&mut self, segment: &Arc<Segment>, is_new: &mut bool) -> Acquaintance {
         let state = match self.known.get(&segment.number) {
+            // Numbers come again after 2^32 segments, and the client knows one segment by each.
+            Some(known) if !std::ptr::eq(known.segment.as_ptr(), Arc::as_ptr(segment)) => return Acquaintance::None,
             Some(known) => known.state,
             None if !self.trust.allows(segment.owner, self.user) || self.known.len() >= MAX_INTRODUCED => {
                 return Acquaintance::None;
@@ -175,5 +177,55 @@ impl Introductions {
     pub(super) fn clear(&mut self) {
         self.wanted.clear();
         self.known.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_net::link::OutboxLimits;
+    use busway_shm::OwnSegment;
+    use busway_shm::layout::PAGE;
+
+    use super::*;
+    use crate::lane::budget::{Budget, Cost};
+
+    const USER: u32 = 7;
+
+    fn segment(number: u32) -> Arc<Segment> {
+        Arc::new(Segment {
+            number,
+            map: Arc::new(OwnSegment::on_heap(PAGE).1),
+            descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+            owner: USER,
+            _spent: Budget::new(Cost::default()).spend(USER, Cost::default()).unwrap(),
+        })
+    }
+
+    fn answer(introductions: &mut Introductions, number: u32) {
+        let token = introductions.open.as_ref().unwrap().token;
+        introductions.answered(number, token, true).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_segment_with_the_number_of_another_is_copied_until_the_other_is_gone() {
+        let limits = OutboxLimits { frames: 8, bytes: 1 << 10 };
+        let outbox = Arc::new(Outbox::new(limits, tokio::runtime::Handle::current()));
+        let mut introductions = Introductions::new(USER, ShmTrust::SameUser, &outbox);
+        let (first, second) = (segment(5), segment(5));
+        let mut is_new = false;
+        assert_eq!(introductions.of(&first, &mut is_new), Acquaintance::Coming);
+        assert!(std::mem::take(&mut is_new));
+        assert_eq!(introductions.of(&second, &mut is_new), Acquaintance::None);
+        answer(&mut introductions, 5);
+        assert_eq!(introductions.of(&first, &mut is_new), Acquaintance::Mapped);
+        assert_eq!(introductions.of(&second, &mut is_new), Acquaintance::None);
+
+        drop(first);
+        assert_eq!(introductions.of(&second, &mut is_new), Acquaintance::None, "the client still has the first");
+        assert!(!is_new);
+        assert_eq!(introductions.look(), [5]);
+        assert_eq!(introductions.of(&second, &mut is_new), Acquaintance::Coming);
+        answer(&mut introductions, 5);
+        assert_eq!(introductions.of(&second, &mut is_new), Acquaintance::Mapped);
     }
 }

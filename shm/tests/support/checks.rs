@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use busway_shm::layout::{EVENT, HEAD, RING, SLOT_TAIL, SPACE_EVENT, TAIL, WORD};
-use busway_shm::{Consumer, Generations, HeapMemory, Producer, ReturnReader, Returns, Slots, Violation};
+use busway_shm::{Consumer, Generations, HeapMemory, Producer, Record, ReturnReader, Returns, Slots, Violation};
 
 use super::choices::Choices;
 use super::liar::Liar;
@@ -52,7 +52,11 @@ fn consumer(choices: &Choices<'_>) {
                 }
                 Ok(())
             }
-            3..=5 => take(&mut consumer, &liar, &mut sent).map(drop),
+            3 => take(&mut consumer, &liar, &mut sent, Whole::copied).map(drop),
+            4 => take(&mut consumer, &liar, &mut sent, Whole::copied_as_body).map(drop),
+            5 => refuse(&mut consumer, &liar, &sent)
+                .and_then(|()| take(&mut consumer, &liar, &mut sent, Whole::copied_as_run))
+                .map(drop),
             6 => {
                 let _ = consumer.release();
                 assert_eq!(consumer.unreleased(), 0);
@@ -67,15 +71,37 @@ fn consumer(choices: &Choices<'_>) {
             return;
         }
     }
-    while let Ok(true) = take(&mut consumer, &liar, &mut sent) {}
+    while let Ok(true) = take(&mut consumer, &liar, &mut sent, Whole::copied) {}
     assert!(liar.has_lied() || sent.is_empty(), "everything arrives");
 }
 
-/// Reads a record and holds it against the first that was sent. Says whether there was one.
-fn take(
+/// Looks at the next record as at one that may belong to a run, and leaves it where it is.
+fn refuse(
     consumer: &mut Consumer<&Watched, &Liar<'_>>,
     liar: &Liar<'_>,
+    sent: &VecDeque<Whole>,
+) -> Result<(), Violation> {
+    let before = consumer.unreleased();
+    let (name, mut has_name) = (sent.front().map(|whole| &*whole.name).unwrap_or_default(), None);
+    let next = consumer.next_record_if(|consumer, record| {
+        has_name = Some(consumer.has_name(record, name));
+        false
+    });
+    let (loads, reads) = liar.work();
+    assert!(loads <= 1 && reads <= 3, "a name is looked at once");
+    assert_eq!(next?, None, "what is refused is not read");
+    assert!(consumer.unreleased() - before < LAYOUT.max_record() as u64, "no more than a PAD is passed");
+    let expected = sent.front().map(|whole| whole.second.is_empty());
+    assert!(liar.has_lied() || has_name == expected, "a record has the name that it was given");
+    Ok(())
+}
+
+/// Reads a record and holds what `copy` makes of it against the first that was sent. Says whether there was one.
+fn take<'a, 'b>(
+    consumer: &mut Consumer<&'a Watched, &'a Liar<'b>>,
+    liar: &Liar<'_>,
     sent: &mut VecDeque<Whole>,
+    copy: fn(&Consumer<&'a Watched, &'a Liar<'b>>, &Record) -> Whole,
 ) -> Result<bool, Violation> {
     let before = consumer.unreleased();
     let next = consumer.next_record();
@@ -86,8 +112,9 @@ fn take(
         return Ok(false);
     };
     let progress = consumer.unreleased() - before;
-    let whole = Whole::copied(consumer, &record);
-    assert!(whole.length() <= LAYOUT.max_record() && whole.length() as u64 <= progress, "a record ends where it says");
+    let whole = copy(consumer, &record);
+    let length = whole.least_length();
+    assert!(length <= LAYOUT.max_record() && length as u64 <= progress, "a record ends where it says");
     assert!(liar.work().1 <= 3, "each part is copied once");
     let expected = sent.pop_front();
     assert!(liar.has_lied() || expected == Some(whole), "a record comes out as it went in");

@@ -1,6 +1,8 @@
 //! Records as values, to hold what comes out of a ring against what went in.
 
-use busway_shm::layout::{ControlLayout, Head};
+use std::ops::Range;
+
+use busway_shm::layout::{ControlLayout, Head, WORD};
 use busway_shm::{
     Consumer, Descriptor, OwnMemory, Parts, PeerMemory, Producer, Record, Violation, record_length, short_record_length,
 };
@@ -46,9 +48,19 @@ impl Whole {
         length(self.name.len(), self.second.len(), self.payload.len())
     }
 
-    /// Every other record has only half of its descriptor.
+    /// Bytes that it takes at least, whatever a lie has made of its number.
+    pub(crate) fn least_length(&self) -> usize {
+        short_record_length(self.name.len(), self.second.len(), self.payload.len())
+    }
+
+    /// One record in three has only half of its descriptor.
     fn is_short(&self) -> bool {
-        self.number % 2 == 1
+        self.number % 3 == 1
+    }
+
+    /// Another one is written part by part, as fragments and payloads in place are.
+    fn is_in_parts(&self) -> bool {
+        self.number % 3 == 2
     }
 
     /// Appends it, if there is room.
@@ -66,15 +78,48 @@ impl Whole {
         if self.is_short() {
             return producer.push_frame(Head::from(&descriptor), parts, &self.payload);
         }
-        producer.push(&descriptor, parts, &self.payload)
+        if !self.is_in_parts() {
+            return producer.push(&descriptor, parts, &self.payload);
+        }
+        let Some(mut reservation) = producer.reserve(self.length())? else { return Ok(false) };
+        reservation.write_parts(parts);
+        let (first, rest) = self.payload.split_at(self.payload.len() / 2 / WORD * WORD);
+        reservation.write_payload(parts, first.len(), rest);
+        reservation.write_payload(parts, 0, first);
+        reservation.commit(&descriptor);
+        Ok(true)
     }
 
-    /// Copies all parts of a record that was just read.
+    /// Copies all parts of a record that was just read, as of a fragment.
     pub(crate) fn copied<O: OwnMemory, P: PeerMemory>(consumer: &Consumer<O, P>, record: &Record) -> Self {
         let (mut names, mut payload) = (Vec::new(), Vec::new());
         let second = consumer.copy_names(record, &mut names);
         consumer.copy_payload(record, &mut payload);
         let second = names.split_off(second);
         Self { number: record.descriptor.op_id.get(), name: names, second, payload }
+    }
+
+    /// The same at once, as of a whole frame.
+    pub(crate) fn copied_as_body<O: OwnMemory, P: PeerMemory>(consumer: &Consumer<O, P>, record: &Record) -> Self {
+        // What another record has left there.
+        let mut body = vec![0xEE; 3 * WORD];
+        consumer.copy_body(record, &mut body);
+        let part = |place: Range<usize>| body[place].to_vec();
+        Self {
+            number: record.descriptor.op_id.get(),
+            name: part(record.name_place()),
+            second: part(record.second_place()),
+            payload: part(record.payload_place()),
+        }
+    }
+
+    /// The same behind the payloads of other records, as of one of a run.
+    pub(crate) fn copied_as_run<O: OwnMemory, P: PeerMemory>(consumer: &Consumer<O, P>, record: &Record) -> Self {
+        let (start, mut names, mut payloads) = (2 * WORD, Vec::new(), vec![0xEE; 3 * WORD]);
+        let second = consumer.copy_names(record, &mut names);
+        let end = consumer.copy_payload_to(record, &mut payloads, start);
+        assert_eq!(payloads[..start], [0xEE; 2 * WORD], "what lies before it stays");
+        let second = names.split_off(second);
+        Self { number: record.descriptor.op_id.get(), name: names, second, payload: payloads[start..end].to_vec() }
     }
 }

@@ -43,6 +43,12 @@ pub trait OwnMemory {
         assert!(at <= end, "a record is written within its place");
     }
 
+    /// Gets pages for bytes that are about to be written for the first time. `false` when there is no memory for them:
+    /// to write them would end the process.
+    fn prepare(&self, _range: Range<usize>) -> bool {
+        true
+    }
+
     /// These bytes will be written soon: a hint.
     #[inline]
     fn expect_write(&self, _at: usize, _length: usize) {}
@@ -94,6 +100,10 @@ impl<M: OwnMemory> OwnMemory for Arc<M> {
         parts: [&[u8]; PARTS],
     ) {
         (**self).write_record(at, length, words, parts);
+    }
+
+    fn prepare(&self, range: Range<usize>) -> bool {
+        (**self).prepare(range)
     }
 
     #[inline]

@@ -2,7 +2,9 @@
 
 use std::mem::offset_of;
 
-use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, SPACE_EVENT, TAIL, WORD, flag, operation};
+use crate::layout::{
+    ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, PAGE, RING, SPACE_EVENT, TAIL, WORD, flag, operation,
+};
 use crate::memory::{Line, OwnMemory, PeerMemory};
 use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence, short_record_length};
 use crate::sync::{Fence, Ordering, fence};
@@ -23,6 +25,10 @@ pub struct Producer<O, P> {
     tail: u64,
     /// The consumer's head as last seen.
     head: u64,
+    /// Up to here the ring has its pages; once it has all of them, the largest position that there is.
+    prepared: u64,
+    /// Up to here records may be written: what has been read by the consumer, and has its pages.
+    end: u64,
     /// The tail at the last look at the consumer's event.
     signaled: u64,
 }
@@ -37,6 +43,8 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
             max_record: layout.max_record(),
             tail: 0,
             head: 0,
+            prepared: 0,
+            end: 0,
             signaled: 0,
         }
     }
@@ -50,7 +58,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// when the ring is full. Nothing changes until the reservation is committed; dropping it undoes it.
     ///
     /// # Errors
-    /// When the consumer's head is impossible.
+    /// When the consumer's head is impossible, or there is no memory for the ring.
     ///
     /// # Panics
     /// When the length is neither; the consumer would take the record for an attack.
@@ -68,19 +76,51 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     #[inline]
     fn claim(&mut self, length: usize) -> Result<Option<u64>, Violation> {
         let need = self.need(length);
+        if self.tail + need > self.end && !self.make_room(need)? {
+            return Ok(None);
+        }
+        Ok(Some(self.tail + (need - length as u64)))
+    }
+
+    /// Looks for room that the consumer has made, and for pages that the ring has not got yet.
+    #[inline(never)]
+    fn make_room(&mut self, need: u64) -> Result<bool, Violation> {
         if !self.has_room(need) {
             self.look_at_head()?;
             if !self.has_room(need) {
-                return Ok(None);
+                return Ok(false);
             }
         }
-        Ok(Some(self.tail + (need - length as u64)))
+        if self.tail + need > self.prepared {
+            self.prepare(need)?;
+        }
+        Ok(true)
+    }
+
+    /// Gets pages for what is written next, in steps that double: a lane that carries little has few, and one that
+    /// carries much soon has all.
+    #[cold]
+    fn prepare(&mut self, need: u64) -> Result<(), Violation> {
+        let most = self.capacity.bytes();
+        let up_to = (self.tail + need).max(2 * self.prepared).next_multiple_of(PAGE as u64).min(most);
+        let place = |position: u64| usize::try_from(position).map_or(usize::MAX, |position| RING + position);
+        if !self.own.prepare(place(self.prepared)..place(up_to)) {
+            return Err(Violation::Memory);
+        }
+        self.prepared = if up_to == most { u64::MAX } else { up_to };
+        self.set_end();
+        Ok(())
+    }
+
+    #[inline]
+    fn set_end(&mut self) {
+        self.end = self.prepared.min(self.head + self.capacity.bytes());
     }
 
     /// Whether there is room for a record of `length` bytes, as of [`reserve`](Self::reserve).
     ///
     /// # Errors
-    /// When the consumer's head is impossible.
+    /// When the consumer's head is impossible, or there is no memory for the ring.
     #[inline]
     pub fn has_room_for(&mut self, length: usize) -> Result<bool, Violation> {
         Ok(self.claim(length)?.is_some())
@@ -89,7 +129,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// Appends a whole record. `false` when the ring is full. All lengths in the descriptor are filled in.
     ///
     /// # Errors
-    /// When the consumer's head is impossible.
+    /// When the consumer's head is impossible, or there is no memory for the ring.
     ///
     /// # Panics
     /// When the record is longer than [`max_record`](Self::max_record).
@@ -107,7 +147,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// As [`push`](Self::push), for a frame of which there is no more to say than its head: a short record.
     ///
     /// # Errors
-    /// When the consumer's head is impossible.
+    /// When the consumer's head is impossible, or there is no memory for the ring.
     ///
     /// # Panics
     /// When the record is longer than [`max_record`](Self::max_record).
@@ -202,6 +242,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         if length > to_end { to_end + length } else { length }
     }
 
+    /// Whether the consumer has left so much of the ring.
     #[inline]
     fn has_room(&self, need: u64) -> bool {
         self.tail - self.head + need <= self.capacity.bytes()
@@ -221,6 +262,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
             return Err(Violation::Unaligned);
         }
         self.head = head;
+        self.set_end();
         Ok(())
     }
 
@@ -247,7 +289,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     #[inline]
     fn expect(&self, length: usize) {
         let ahead = self.tail + AHEAD;
-        let is_free = ahead - self.head + length as u64 <= self.capacity.bytes();
+        let is_free = ahead + length as u64 <= self.end;
         if is_free && length as u64 <= self.capacity.to_end(ahead) && length <= EXPECTED_AT_MOST {
             self.own.expect_write(self.capacity.offset(ahead), length);
         }

@@ -8,7 +8,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::fence;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use nix::errno::Errno;
 use nix::sys::mman::{MmapAdvise, madvise};
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::layout::{PAGE, WORD};
 use crate::memory::words_of;
@@ -92,6 +94,24 @@ impl Region {
         if let Backing::Mapping { .. } = &self.backing {
             // SAFETY: the range is exactly the mapping that `self` owns, and populating changes no byte of it.
             let _ = unsafe { madvise(self.start.cast(), self.length, MmapAdvise::MADV_POPULATE_READ) };
+        }
+    }
+
+    /// Gets the pages of a range that may be written, as if each were written: without memory for them that fails, where
+    /// a write would end the process.
+    pub(crate) fn populate_writable(&self, range: &Range<usize>) -> io::Result<()> {
+        let Backing::Mapping { .. } = &self.backing else { return Ok(()) };
+        // Pages of the system are whole multiples of ours.
+        let page = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|page| usize::try_from(page).ok()).unwrap_or(PAGE);
+        let start = range.start / page * page;
+        let place = self.pointer(&(start..range.end));
+        loop {
+            // SAFETY: the range lies within the mapping that `self` owns, but for the rest of its last page, and
+            // populating changes no byte of it.
+            match unsafe { madvise(place.cast(), range.end - start, MmapAdvise::MADV_POPULATE_WRITE) } {
+                Err(Errno::EINTR) => {}
+                outcome => return Ok(outcome?),
+            }
         }
     }
 
@@ -213,5 +233,25 @@ fn check_processor() -> io::Result<()> {
 fn refuse_models() {
     if cfg!(loom) {
         panic!("a modelled atomic is larger than a word: models run on memory of their own");
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::seal;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there are no segments in an interpreter")]
+    fn pages_that_cannot_be_had_are_an_error_and_no_signal() {
+        let segment = seal::create(c"sparse", 4 * PAGE).unwrap();
+        let region = Region::map_writable(&segment, 4 * PAGE).unwrap();
+        assert_eq!(seal::sizes(&segment).unwrap().1, 0);
+        region.populate_writable(&(PAGE..2 * PAGE)).unwrap();
+        let allocated = seal::sizes(&segment).unwrap().1;
+        assert!((PAGE..4 * PAGE).contains(&allocated), "{allocated} bytes have pages");
+        // What is not there is to the kernel what cannot be had.
+        nix::unistd::ftruncate(&segment, 0).unwrap();
+        assert!(region.populate_writable(&(2 * PAGE..4 * PAGE)).is_err());
     }
 }

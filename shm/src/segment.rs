@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::layout::{GRANULE, PAGE};
+use crate::layout::{ControlLayout, GRANULE, PAGE, RING};
 use crate::memory::{Line, OwnMemory, PeerMemory, line_of, read_words, words_hold, write_record_words, write_words};
 use crate::region::Region;
 use crate::seal;
@@ -18,6 +18,8 @@ use crate::sync::Ordering;
 #[derive(Debug)]
 pub struct OwnSegment {
     region: Region,
+    /// Whoever writes where nothing was written before asks for pages first.
+    is_sparse: bool,
 }
 
 impl OwnSegment {
@@ -31,7 +33,21 @@ impl OwnSegment {
         seal::allocate(&segment, 0..used.max(PAGE).min(length))?;
         let region = Region::map_writable(&segment, length)?;
         seal::seal_for_ever(&segment)?;
-        Ok((Self { region }, segment))
+        Ok((Self { region, is_sparse: false }, segment))
+    }
+
+    /// Makes a control segment and seals it. Its ring gets pages as it is first written, the rest at once: most lanes
+    /// carry little.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create_control(name: &CStr, layout: ControlLayout) -> io::Result<(Self, OwnedFd)> {
+        let (mut own, segment) = Self::create(name, layout.total(), RING)?;
+        // Before Linux 5.14 nobody could ask for pages and be told that there are none: then all are there at once.
+        own.is_sparse = own.region.populate_writable(&(0..RING)).is_ok();
+        let rest = if own.is_sparse { layout.slots_offset() } else { RING };
+        seal::allocate(&segment, rest..layout.total())?;
+        Ok((own, segment))
     }
 
     /// Takes over a segment that the broker has made for this process: allocates its pages and maps it.
@@ -43,7 +59,7 @@ impl OwnSegment {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment is not what was announced"));
         }
         seal::allocate(segment.as_fd(), 0..length)?;
-        Ok(Self { region: Region::map_writable(segment.as_fd(), length)? })
+        Ok(Self { region: Region::map_writable(segment.as_fd(), length)?, is_sparse: false })
     }
 
     /// Both ends of a segment on the heap, for tests.
@@ -52,7 +68,7 @@ impl OwnSegment {
     /// When the length is not a multiple of 8.
     pub fn on_heap(length: usize) -> (Self, PeerSegment) {
         let (own, peer) = Region::pair_on_heap(length);
-        (Self { region: own }, PeerSegment { region: peer })
+        (Self { region: own, is_sparse: false }, PeerSegment { region: peer })
     }
 
     /// Bytes of it.
@@ -92,6 +108,10 @@ impl OwnMemory for OwnSegment {
         parts: [&[u8]; PARTS],
     ) {
         write_record_words(self.region.words(at, length), words, parts);
+    }
+
+    fn prepare(&self, range: Range<usize>) -> bool {
+        !self.is_sparse || self.region.populate_writable(&range).is_ok()
     }
 
     #[inline]

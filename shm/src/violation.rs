@@ -25,4 +25,7 @@ pub enum Violation {
     /// A slot is not out, or not in this generation.
     #[error("a slot on the lane was used that is not out")]
     Slot,
+    /// No fault of the peer: the system has no memory for what is to be written to it.
+    #[error("there is no memory for the ring of the lane")]
+    Memory,
 }

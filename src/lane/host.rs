@@ -146,7 +146,7 @@ impl LaneHost {
             LaneOff::System
         };
         let up = create_for_peer(c"busway-up", layouts.up.total()).map_err(system)?;
-        let (down, down_descriptor) = OwnSegment::create(c"busway-down", layouts.down.total(), 0).map_err(system)?;
+        let (down, down_descriptor) = OwnSegment::create_control(c"busway-down", layouts.down).map_err(system)?;
         down.write(busway_shm::layout::HEADER, self.header(layouts, limits).as_bytes());
         let (up_bell, down_bell) = (UpBell::new().map_err(system)?, DownBell::new().map_err(system)?);
         let descriptors = vec![

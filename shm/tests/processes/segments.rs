@@ -7,8 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
-use busway_shm::{Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, create_for_peer};
+use busway_shm::layout::{ControlLayout, GRANULE};
+use busway_shm::{
+    Descriptor, Ordering, OwnMemory, OwnSegment, Parts, PeerMemory, PeerSegment, Producer, create_for_peer,
+};
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 
 use crate::attacks::{self, PAGE};
 use crate::peer::{Line, Peer};
@@ -129,6 +133,29 @@ fn a_segment_of_the_broker_can_be_read_and_nothing_else() {
     own.store(8, 6, Ordering::Release);
     peer.line.say(b'6');
     peer.ends();
+}
+
+#[test]
+fn a_ring_gets_its_pages_before_it_is_written_and_everything_else_has_them() {
+    let layout = ControlLayout::new(ControlLayout::MIN_RING << 4, 1024).unwrap();
+    let (own, segment) = OwnSegment::create_control(c"control", layout).unwrap();
+    let pages = || usize::try_from(fstat(&segment).unwrap().st_blocks).unwrap() * 512;
+    let at_first = layout.total() - layout.ring;
+    assert!((at_first..layout.total()).contains(&pages()), "{} bytes have pages", pages());
+    let read = PeerSegment::map(&segment, layout.total()).unwrap();
+    let mut producer = Producer::new(own, read, layout);
+    let mut before = pages();
+    // As long as nobody reads there is room for the whole ring.
+    for _ in 0..layout.ring / GRANULE {
+        assert_eq!(producer.push(&Descriptor::default(), Parts::default(), &[]), Ok(true));
+        let written = at_first + usize::try_from(producer.unread()).unwrap();
+        assert!(pages() >= written, "what is written has pages");
+        // Unless the machine's pages are as large as the ring.
+        assert!(pages() <= at_first + 2 * (written - at_first).max(LENGTH), "{} after {written}", pages());
+        assert!(pages() >= before);
+        before = pages();
+    }
+    assert_eq!(pages(), layout.total());
 }
 
 #[test]

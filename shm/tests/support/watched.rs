@@ -1,6 +1,6 @@
 //! This side's own memory, watched: nothing is written where it must not be, and positions only grow.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,12 +17,15 @@ pub(crate) struct Watched {
     cursors: Vec<usize>,
     bytes: Range<usize>,
     last: RefCell<HashMap<usize, u64>>,
+    /// Up to where it was asked for pages.
+    prepared: Cell<usize>,
 }
 
 impl Watched {
     /// `cursors` may be stored, `bytes` may be written.
     pub(crate) fn new(memory: Arc<HeapMemory>, cursors: Vec<usize>, bytes: Range<usize>) -> Self {
-        Self { memory, cursors, bytes, last: RefCell::default() }
+        let prepared = Cell::new(bytes.start);
+        Self { memory, cursors, bytes, last: RefCell::default(), prepared }
     }
 
     /// What was last stored.
@@ -42,8 +45,14 @@ impl OwnMemory for &Watched {
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
-        let is_allowed = bytes.is_empty() || (self.bytes.start <= at && at + bytes.len() <= self.bytes.end);
+        let is_allowed = bytes.is_empty() || (self.bytes.start <= at && at + bytes.len() <= self.prepared.get());
         assert!(is_allowed, "{at} and {} bytes from there are not to be written", bytes.len());
         self.memory.write(at, bytes);
+    }
+    fn prepare(&self, range: Range<usize>) -> bool {
+        let is_next = range.start == self.prepared.get() && range.start < range.end && range.end <= self.bytes.end;
+        assert!(is_next, "{range:?} are not the next bytes to have pages");
+        self.prepared.set(range.end);
+        true
     }
 }

@@ -230,9 +230,17 @@ impl UpLane {
         self.question.give_up();
     }
 
+    /// The queue, unless this is a forked child: there the ring is not mapped, and a lock may have been held by a thread
+    /// of the parent.
+    fn queue(&self) -> Option<&LaneQueue<Submissions, UpBell>> {
+        self.memory.is_here().then_some(&self.queue)
+    }
+
     /// Rings the broker if it sleeps and something came for it.
     pub(crate) fn flush(&self) {
-        self.queue.flush();
+        if let Some(queue) = self.queue() {
+            queue.flush();
+        }
     }
 
     /// Wakes the broker: it waits for room.
@@ -245,31 +253,36 @@ impl UpLane {
     /// # Errors
     /// When the broker has broken the rules.
     pub(crate) fn pump(&self) -> Result<(), Violation> {
-        self.queue.pump()
+        self.queue().map_or(Ok(()), LaneQueue::pump)
     }
 
     /// Since when somebody has waited for room in the ring.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
-        self.queue.waiting_since()
+        self.queue()?.waiting_since()
     }
 
     /// Frames that were taken so far.
     pub(crate) fn taken(&self) -> u64 {
-        self.queue.taken()
+        self.queue().map_or(0, LaneQueue::taken)
     }
 
     /// The broker does not read at the moment: who waits may use the queue.
     pub(crate) fn spill(&self) {
-        self.queue.spill();
+        if let Some(queue) = self.queue() {
+            queue.spill();
+        }
     }
 
     /// Ready with `true` when the first `frames` that were taken are in the ring, with `false` when the lane has ended.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>, frames: u64) -> Poll<bool> {
-        self.queue.poll_written_to(context, frames)
+        self.queue().map_or(Poll::Ready(false), |queue| queue.poll_written_to(context, frames))
     }
 
     /// Moves what waits into the ring, blocking the thread for at most `patience`.
     pub(crate) fn flush_blocking(&self, patience: Duration) {
+        if !self.is_here() {
+            return;
+        }
         let deadline = Instant::now() + patience;
         while self.queue.pump().is_ok() && self.queue.level().bytes > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_micros(100));
@@ -279,6 +292,9 @@ impl UpLane {
 
     /// Gives up arenas that have not been used for a while. Called now and then.
     pub(crate) fn tidy(&self) {
+        if !self.is_here() {
+            return;
+        }
         self.queue.placing(Submissions::take_back);
         for number in self.arenas.idle() {
             self.queue.control(Descriptor {
@@ -292,6 +308,9 @@ impl UpLane {
     /// Ends the lane. Payloads that were received stay readable; memory that is out is never used again, because
     /// nobody can say any longer who reads it.
     pub(crate) fn close(&self) {
+        if !self.is_here() {
+            return;
+        }
         self.arenas.abandon();
         let (_, out) = self.queue.close(|submissions| submissions.slots.drain());
         drop(out);

@@ -7,7 +7,7 @@
 //! `cargo test --features server,cli --test lane_chaos` runs everything.
 
 #![cfg(all(feature = "server", feature = "rpc", feature = "shm"))]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the suites of the wire, which use the rest")]
 #[path = "../support/mod.rs"]
@@ -18,6 +18,7 @@ mod child;
 mod cursors;
 mod descriptors;
 mod fallback;
+mod forking;
 mod garbage;
 mod hoarding;
 mod introductions;

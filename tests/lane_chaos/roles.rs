@@ -26,6 +26,7 @@ pub(crate) fn play(role: &str, director: &Director) {
         "holder" => runtime.block_on(hold(director)),
         "survivor" => runtime.block_on(survive(director)),
         "reporter" => runtime.block_on(report(director)),
+        "parent" => crate::forking::play(director),
         "steps" => take_steps(director, argument),
         _ => panic!("there is no role '{role}'"),
     }

@@ -1,0 +1,68 @@
+//! Forked children of a client: whatever they do with it, they end well.
+
+#![expect(unsafe_code, reason = "only a fork makes a forked child")]
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use busway::{Client, QoS};
+use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+
+use crate::child::{Actor, Director};
+use crate::place::broker;
+use crate::roles::on_lane;
+
+#[test]
+fn a_forked_child_may_flush_close_and_drop_its_parents_client() {
+    let broker = broker(&[]);
+    let parent = Actor::start("parent", &broker.socket());
+    parent.expect("all children have ended well");
+}
+
+/// A client whose process is forked while something waits for the broker to be woken.
+pub(crate) fn play(director: &Director) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = runtime.block_on(on_lane(director, "parent"));
+    let publish = |client: &Client, qos| {
+        runtime.block_on(async { client.publish("nobody/listens", "something").qos(qos).await }).expect("it goes on");
+    };
+    // Not written yet: nobody has run the task that does it.
+    publish(&client, QoS::No);
+    end_well(|| assert!(matches!(look_once(client.flush()), Poll::Ready(Err(_)))));
+    publish(&client, QoS::Processed);
+
+    publish(&client, QoS::No);
+    let mut client = Some(client);
+    end_well(|| drop(client.take()));
+    let client = client.expect("it is still the parent's");
+    publish(&client, QoS::Processed);
+
+    publish(&client, QoS::No);
+    end_well(|| {
+        let _context = runtime.enter();
+        let _ = look_once(client.close());
+    });
+    director.say("all children have ended well");
+}
+
+fn look_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Does something in a forked child.
+fn end_well(action: impl FnOnce()) {
+    // SAFETY: the child runs in a copy of this process in which no other thread holds a lock: the only other one is that of
+    // the harness, which waits. It ends without running anything of the harness.
+    match unsafe { fork() }.expect("a fork") {
+        ForkResult::Child => {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(action));
+            // SAFETY: ends this process, and nothing else of it.
+            unsafe { libc::_exit(i32::from(outcome.is_err())) }
+        }
+        ForkResult::Parent { child } => {
+            assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "the child has failed");
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(crate) struct UpLane {
     pub(super) segments: Mutex<HashMap<u32, Arc<PeerSegment>>>,
     /// Arenas that were taken over, until the broker says that they may be used.
     taken_over: Mutex<HashMap<u32, OwnSegment>>,
+    /// Set before the two above are cleared, and looked at under their locks: nothing is mapped for a lane that has ended.
+    is_closed: AtomicBool,
     question: ArenaQuestion,
     inline_max: usize,
     arena_bytes: usize,
@@ -94,6 +97,7 @@ impl UpLane {
             releases: Arc::new(Returns::new(Arc::clone(&up), up_layout)),
             segments: Mutex::default(),
             taken_over: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             question: ArenaQuestion::default(),
             inline_max: (header.inline_max.get() as usize).min(COPY_MAX),
             arena_bytes: as_size(header.arena_bytes.get()),
@@ -315,6 +319,7 @@ impl UpLane {
         let (_, out) = self.queue.close(|submissions| submissions.slots.drain());
         drop(out);
         self.question.close();
+        self.is_closed.store(true, Ordering::Relaxed);
         self.segments.lock().clear();
         self.taken_over.lock().clear();
     }
@@ -339,8 +344,7 @@ impl UpLane {
     fn take_arena(&self, frame: &SegmentFrame, descriptor: &OwnedFd) -> io::Result<()> {
         let length = usize::try_from(frame.length.get()).map_err(io::Error::other)?;
         let segment = OwnSegment::take_over(descriptor.as_fd(), length)?;
-        self.taken_over.lock().insert(frame.number.get(), segment);
-        Ok(())
+        self.keep(&self.taken_over, frame, segment)
     }
 
     fn map_introduced(&self, frame: &SegmentFrame, descriptor: &OwnedFd) -> io::Result<()> {
@@ -355,7 +359,16 @@ impl UpLane {
         let length = usize::try_from(frame.length.get()).map_err(io::Error::other)?;
         let segment = PeerSegment::map(descriptor.as_fd(), length)?;
         segment.populate();
-        self.segments.lock().insert(frame.number.get(), Arc::new(segment));
+        self.keep(&self.segments, frame, Arc::new(segment))
+    }
+
+    /// Mapping takes a while, in which the lane may have ended.
+    fn keep<S>(&self, segments: &Mutex<HashMap<u32, S>>, frame: &SegmentFrame, segment: S) -> io::Result<()> {
+        let mut segments = segments.lock();
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        segments.insert(frame.number.get(), segment);
         Ok(())
     }
 
@@ -380,3 +393,6 @@ fn read_header(segment: &OwnedFd) -> io::Result<Header> {
         .filter(|header| header.magic.get() == MAGIC && header.version.get() == VERSION)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the broker speaks another version of the lane"))
 }
+
+#[cfg(all(test, feature = "broker"))]
+mod tests;

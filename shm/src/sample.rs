@@ -14,6 +14,19 @@ use crate::violation::Violation;
 
 /// A range of another process's segment that was handed to this process under a slot. Dropping it gives the slot
 /// back, from any thread, also after the lane has ended: it keeps the mapping, and what it returns through, alive.
+///
+/// # Contract
+///
+/// [`as_slice`](Self::as_slice) is a shared reference into memory that another process has mapped for writing, and this
+/// crate alone cannot see to it that nobody writes there. Whoever makes samples does:
+///
+/// - the range was handed to this process under the slot, and its sender does not write there before the slot has come
+///   back, whatever else becomes of the lane;
+/// - the segment is of a sender that is trusted to keep to that. Of any other sender a sample may be made, and
+///   [copied](Self::copy_to) and [sent](Self::send), as the broker does, but not be looked at in place.
+///
+/// `new` and `as_slice` are safe to call all the same, because the layer above is written without `unsafe`; who breaks the
+/// contract has a reference to bytes that change.
 pub struct Sample {
     segment: Arc<PeerSegment>,
     range: Range<usize>,
@@ -22,7 +35,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample, if the range lies within the segment and begins on a granule.
+    /// A sample, if the range lies within the segment and begins on a granule; the rest of the [contract](Self#contract)
+    /// is the caller's.
     ///
     /// # Errors
     /// When it does not; the slot is not given back then.
@@ -59,15 +73,15 @@ impl Sample {
     ///
     /// The broker hands out samples only of processes that this one trusts (by default those of the same user). Such
     /// a process could, by breaking the rules of the library, change bytes that it has already sent; whoever must
-    /// not see that takes a copy.
+    /// not see that takes a copy. See the [contract](Self#contract).
     ///
     /// # Panics
     /// In a forked child, where the memory is not mapped.
     pub fn as_slice(&self) -> &[u8] {
         self.assert_mapped();
         // SAFETY: the range was checked by `new`, and the mapping lives as long as `self`. Nobody writes it while it
-        // is out: only its sender could, its library does not before the slot has come back, and senders that are
-        // not trusted to use the library are not mapped (the contract stated above).
+        // is out: only its sender could, its library does not before the slot has come back, and of senders that are
+        // not trusted to use the library nobody asks for the bytes in place (the contract of `Sample`).
         unsafe { self.segment.region().slice(self.range.clone()) }
     }
 

@@ -62,10 +62,11 @@ impl OwnSegment {
         Ok(Self { region: Region::map_writable(segment.as_fd(), length)?, is_sparse: false })
     }
 
-    /// Both ends of a segment on the heap, for tests.
+    /// Both ends of a segment on the heap, for tests and measurements.
     ///
     /// # Panics
     /// When the length is not a multiple of 8.
+    #[doc(hidden)]
     pub fn on_heap(length: usize) -> (Self, PeerSegment) {
         let (own, peer) = Region::pair_on_heap(length);
         (Self { region: own, is_sparse: false }, PeerSegment { region: peer })

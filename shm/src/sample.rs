@@ -148,3 +148,94 @@ impl fmt::Debug for Sample {
         write!(formatter, "Sample({} bytes)", self.len())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::layout::{ControlLayout, Descriptor, flag};
+    use crate::{ArenaKind, Arenas, Consumer, OwnSegment, Parts, Producer, ReturnReader, Returns, Slots};
+
+    const LAYOUT: ControlLayout = ControlLayout { ring: ControlLayout::MIN_RING, slots: 2 };
+    const LENGTH: usize = 1000;
+    const COUNT: u32 = if cfg!(miri) { 50 } else { 50_000 };
+
+    /// Lets the other thread go on.
+    fn wait(since: Instant) {
+        assert!(since.elapsed() < Duration::from_secs(120), "watchdog: the other thread does not go on");
+        thread::yield_now();
+    }
+
+    fn bytes(number: u32) -> [u8; LENGTH] {
+        [number.to_le_bytes()[0]; LENGTH]
+    }
+
+    /// The bytes are no atomics: when an ordering is missing on their way out or back, miri sees two threads at them.
+    #[test]
+    fn a_payload_is_written_before_it_is_read_and_read_before_its_memory_is_written_again() {
+        let ((up, up_peer), (down, down_peer)) =
+            (OwnSegment::on_heap(LAYOUT.total()), OwnSegment::on_heap(LAYOUT.total()));
+        let (arena, payloads) = OwnSegment::on_heap(4 << 10);
+        let (down, up_peer, payloads) = (Arc::new(down), Arc::new(up_peer), Arc::new(payloads));
+        let started = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let returns = Arc::new(Returns::new(Arc::clone(&down), LAYOUT));
+                let mut consumer = Consumer::new(Arc::clone(&down), Arc::clone(&up_peer), LAYOUT);
+                for number in 0..COUNT {
+                    let record = loop {
+                        match consumer.next_record().unwrap() {
+                            Some(record) => break record.descriptor,
+                            None => wait(started),
+                        }
+                    };
+                    let (range, slot) = ((record.offset.get(), record.payload.get()), (record.slot, record.generation));
+                    let slot = (slot.0.get(), slot.1.get());
+                    let sample = Sample::new(Arc::clone(&payloads), range, slot, returns.clone()).unwrap();
+                    assert_eq!(sample.as_slice(), bytes(number));
+                    drop(sample);
+                    let _ = consumer.release();
+                }
+            });
+            let arenas = Arenas::new();
+            arenas.add(1, arena, ArenaKind::Shared);
+            let down_peer = Arc::new(down_peer);
+            let mut producer = Producer::new(up, Arc::clone(&down_peer), LAYOUT);
+            let (mut slots, mut returned) = (Slots::new(2), ReturnReader::new(down_peer, LAYOUT));
+            for number in 0..COUNT {
+                while !slots.has_free() {
+                    match returned.next_returned().unwrap() {
+                        // What was used last is written next.
+                        Some((slot, generation)) => drop(slots.take(slot, generation).unwrap()),
+                        None => wait(started),
+                    }
+                }
+                let mut loan = arenas.loan(LENGTH).unwrap();
+                loan.copy_from_slice(&bytes(number));
+                let chunk = loan.freeze();
+                let offset = chunk.offset() as u64;
+                let (slot, generation) = slots.put(chunk).unwrap();
+                let descriptor = Descriptor {
+                    operation: 1,
+                    flags: flag::IN_PLACE,
+                    payload: u32::try_from(LENGTH).unwrap().into(),
+                    offset: offset.into(),
+                    slot: slot.into(),
+                    generation: generation.into(),
+                    ..Descriptor::default()
+                };
+                let (descriptor, parts) = (&descriptor, Parts::default());
+                let mut reservation = loop {
+                    match producer.reserve(Descriptor::SIZE).unwrap() {
+                        Some(reservation) => break reservation,
+                        None => wait(started),
+                    }
+                };
+                reservation.write_parts(parts);
+                reservation.commit(descriptor);
+            }
+        });
+    }
+}

@@ -50,7 +50,7 @@ fn loan(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("loan to drop");
     for size in [4 << 10, 1 << 20] {
         let arenas = Arenas::new();
-        let (length, kind) = arenas.wanted(size);
+        let (length, kind) = arenas.wanted(size, usize::MAX);
         arenas.add(1, OwnSegment::on_heap(length).0, kind);
         // Something else is out, so that pieces are split and merged.
         let _other = arenas.loan(100);

@@ -13,6 +13,8 @@ use crate::sync::Mutex;
 const ARENA: usize = if cfg!(miri) { 64 << 10 } else { 4 << 20 };
 /// Sizes of the first shared arenas; later ones are as large as the last: who needs many soon has enough.
 const SHARED: [usize; 3] = [ARENA, 4 * ARENA, 16 * ARENA];
+/// A shared arena that is to be the rest of what a client may have is a multiple of this.
+const SHARED_REST: usize = ARENA / 16;
 /// Payloads up to this size share arenas; larger ones get segments of their own.
 const SHARED_MAX: usize = ARENA / 2;
 /// Segments for one payload are multiples of this.
@@ -76,15 +78,18 @@ impl Arenas {
         Arc::default()
     }
 
-    /// What to ask the broker for when there is no room for a payload of `length` bytes: bytes of the segment, and its
-    /// kind.
-    pub fn wanted(&self, length: usize) -> (usize, ArenaKind) {
+    /// What to ask the broker for when there is no room for a payload of `length` bytes, of whose memory `left` bytes are
+    /// left: bytes of the segment, and its kind. These may be more than are left.
+    pub fn wanted(&self, length: usize, left: usize) -> (usize, ArenaKind) {
         if length > SHARED_MAX {
             return (length.next_multiple_of(LARGE_STEP), ArenaKind::Large);
         }
         let state = self.state.lock();
         let shared = state.segments.iter().filter(|entry| entry.kind == ArenaKind::Shared).count();
-        (SHARED[shared.min(SHARED.len() - 1)], ArenaKind::Shared)
+        let step = SHARED[shared.min(SHARED.len() - 1)];
+        // The rest is better than none.
+        let rest = left / SHARED_REST * SHARED_REST;
+        (if rest >= length.max(SHARED_REST) { step.min(rest) } else { step }, ArenaKind::Shared)
     }
 
     /// Adds a segment under the number by which the broker knows it. After the end of the lane it is dropped.
@@ -141,22 +146,38 @@ impl Arenas {
         !has_room || whole - used < length.max(whole / 4)
     }
 
-    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. Two
+    /// Takes out segments of which nothing has been in use for a call of [`idle`](Self::idle) and that do not suit a payload
+    /// of `length` bytes; the caller tells the broker.
+    pub fn unsuitable(&self, length: usize) -> Vec<u32> {
+        let mut state = self.state.lock();
+        let mut given_up = Vec::new();
+        state.segments.retain(|entry| {
+            let stays = entry.allocator.used() > 0 || entry.idle == 0 || entry.suits(length);
+            if !stays {
+                given_up.push(entry.number);
+            }
+            stays
+        });
+        given_up
+    }
+
+    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. Two shared ones
     /// stay.
     pub fn idle(&self) -> Vec<u32> {
         let mut state = self.state.lock();
         let mut given_up = Vec::new();
-        let mut left = state.segments.len();
+        let mut left = state.segments.iter().filter(|entry| entry.kind == ArenaKind::Shared).count();
         state.segments.retain_mut(|entry| {
             if entry.allocator.used() > 0 {
                 entry.idle = 0;
                 return true;
             }
             entry.idle += 1;
-            if entry.idle <= IDLE_LOOKS || left <= 2 {
+            let is_shared = entry.kind == ArenaKind::Shared;
+            if entry.idle <= IDLE_LOOKS || is_shared && left <= 2 {
                 return true;
             }
-            left -= 1;
+            left -= usize::from(is_shared);
             given_up.push(entry.number);
             false
         });
@@ -309,8 +330,10 @@ mod tests {
         drop(large);
         assert!(arenas.loan(100).is_some_and(|small| small.chunk.segment() == 0));
         assert!(arenas.loan(ARENA + 1).is_some_and(|large| large.chunk.segment() == 1));
-        assert_eq!(arenas.wanted(SHARED_MAX), (SHARED[1], ArenaKind::Shared));
-        assert_eq!(arenas.wanted(SHARED_MAX + 1), (SHARED_MAX + LARGE_STEP, ArenaKind::Large));
+        assert_eq!(arenas.wanted(SHARED_MAX, usize::MAX), (SHARED[1], ArenaKind::Shared));
+        assert_eq!(arenas.wanted(SHARED_MAX, 3 * ARENA + 1), (3 * ARENA, ArenaKind::Shared), "the rest");
+        assert_eq!(arenas.wanted(SHARED_MAX, SHARED_MAX - 1), (SHARED[1], ArenaKind::Shared), "it would not fit");
+        assert_eq!(arenas.wanted(SHARED_MAX + 1, usize::MAX), (SHARED_MAX + LARGE_STEP, ArenaKind::Large));
     }
 
     #[test]
@@ -352,15 +375,28 @@ mod tests {
     }
 
     #[test]
-    fn segments_out_of_use_are_given_up_but_for_two() {
-        let arenas = arenas(&[ARENA, ARENA, 2 * ARENA, 2 * ARENA]);
+    fn segments_out_of_use_are_given_up_but_for_two_shared_ones() {
+        let arenas = arenas(&[ARENA, ARENA, 2 * ARENA, 2 * ARENA, ARENA, ARENA]);
         let loan = arenas.loan(100).unwrap();
+        let large = arenas.loan(2 * ARENA).unwrap();
         let mut given_up = Vec::new();
         for _ in 0..3 * IDLE_LOOKS {
             given_up.extend(arenas.idle());
         }
-        assert_eq!(given_up, [1, 2]);
-        drop(loan);
-        assert_eq!(arenas.bytes(), 3 * ARENA);
+        assert_eq!(given_up, [1, 3, 4]);
+        drop((loan, large));
+        assert_eq!(arenas.bytes(), 4 * ARENA);
+    }
+
+    #[test]
+    fn what_payloads_of_another_size_have_left_behind_is_given_up_for_want_of_room() {
+        let arenas = arenas(&[ARENA, 2 * ARENA, 2 * ARENA]);
+        let large = arenas.loan(2 * ARENA).unwrap();
+        assert_eq!(arenas.unsuitable(100), [], "it was in use just now");
+        arenas.idle();
+        assert_eq!(arenas.unsuitable(100), [2]);
+        assert_eq!(arenas.unsuitable(2 * ARENA), [0]);
+        drop(large);
+        assert_eq!(arenas.bytes(), 2 * ARENA);
     }
 }

@@ -178,8 +178,8 @@ impl UpLane {
         if loan.is_some() || length < WAIT_MIN || context.waker().will_wake(Waker::noop()) {
             return Poll::Ready(loan);
         }
-        let (wanted, _) = self.arenas.wanted(length);
         let left = self.arena_bytes_left();
+        let (wanted, _) = self.arenas.wanted(length, left);
         // An arena for other payloads is worth waiting for if the one for this can be asked for after it.
         let helps = |open: &Open| open.kind.suits(open.length, length) || wanted + open.length <= left;
         ready!(self.question.poll_answer(context, helps));
@@ -198,7 +198,7 @@ impl UpLane {
         let loan = self.arenas.loan(length);
         // One ahead: making a segment takes longer than a fast sender's next payload.
         if self.arenas.is_short_of(length) {
-            self.want_arena(length);
+            self.want_arena(length, loan.is_none());
         }
         loan
     }
@@ -208,8 +208,13 @@ impl UpLane {
         self.arena_bytes.saturating_sub(self.arenas.bytes())
     }
 
-    fn want_arena(&self, payload: usize) {
-        let (length, kind) = self.arenas.wanted(payload);
+    /// `is_urgent`: the payload has found no room.
+    fn want_arena(&self, payload: usize, is_urgent: bool) {
+        let (length, kind) = self.arenas.wanted(payload, self.arena_bytes_left());
+        if is_urgent && length > self.arena_bytes_left() {
+            // What payloads of another size have left behind makes room.
+            self.give_up(self.arenas.unsuitable(payload));
+        }
         if length <= self.arena_bytes_left() && self.question.ask(length, kind) {
             self.queue.control(Descriptor {
                 operation: operation::ARENA_WANTED,
@@ -300,7 +305,11 @@ impl UpLane {
             return;
         }
         self.queue.placing(Submissions::take_back);
-        for number in self.arenas.idle() {
+        self.give_up(self.arenas.idle());
+    }
+
+    fn give_up(&self, arenas: Vec<u32>) {
+        for number in arenas {
             self.queue.control(Descriptor {
                 operation: operation::ARENA_DROPPED,
                 segment: number.into(),

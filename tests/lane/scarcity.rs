@@ -46,3 +46,27 @@ async fn more_clients_than_would_have_room_otherwise_get_a_lane_and_the_rest_the
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_large_payloads_have_used_up_comes_back_for_small_ones() {
+    keep(async {
+        let bus = Bus::with(|builder| builder.shm_client_bytes(16 << 20)).await;
+        let interval = std::time::Duration::from_millis(10);
+        let publisher =
+            busway::Client::builder(bus.socket(), "publisher").keep_alive(interval).connect().await.unwrap();
+        on_lane(&publisher).await;
+        let subscriber = bus.lane("subscriber").await;
+        subscriber.subscribe("picture").await.unwrap();
+        // Twice as much memory as it needs, which is all.
+        publisher.publish("picture", pattern(8 << 20, 0)).await.unwrap();
+        assert_eq!(next(&subscriber).await.payload().len(), 8 << 20);
+        loop {
+            publisher.publish("picture", pattern(100_000, 1)).await.unwrap();
+            if next(&subscriber).await.payload().is_in_place() {
+                break;
+            }
+            tokio::time::sleep(interval).await;
+        }
+    })
+    .await;
+}

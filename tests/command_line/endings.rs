@@ -18,6 +18,7 @@ promises! {
         an_output_that_takes_nothing_is_an_error
         nobody_who_reads_the_messages_is_no_reason_to_panic
         a_broker_that_does_not_answer_is_given_up
+        signals_end_a_listener_whose_output_nobody_reads
     }
 }
 
@@ -140,4 +141,20 @@ fn a_broker_that_does_not_answer_is_given_up(setup: &Setup) {
     finished.expect_failure(3, &["in time"]);
     listener.signal(Signal::TERM);
     assert_eq!(listener.finish().code, 0);
+}
+
+fn signals_end_a_listener_whose_output_nobody_reads(setup: &Setup) {
+    for (command, signal) in [(&["listen"][..], Signal::TERM), (&["rpc", "listen"], Signal::INT)] {
+        let broker = setup.start();
+        let arguments = [&["-n", "ear"], command, &["-t", "light"]].concat();
+        let listener = Busway::on(setup, &broker, &arguments).start().listening("ear");
+        let mut anna = broker.peer("anna");
+        for _ in 0..300 {
+            anna.perform(Request::publish("light", "x".repeat(4_000)));
+        }
+        listener.wait_until_stuck();
+        listener.signal(signal);
+        let finished = listener.finish_unread();
+        assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+    }
 }

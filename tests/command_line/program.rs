@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -142,6 +143,25 @@ impl Running {
         let mut line = String::new();
         stdout.read_line(&mut line).expect("the output is text");
         line.trim_end_matches('\n').to_owned()
+    }
+
+    /// Waits until the output stands still: more was to be printed than the pipe holds.
+    pub(crate) fn wait_until_stuck(&self) {
+        const LOOKS: u32 = 20;
+        let stdout = self.stdout.as_ref().expect("it is piped");
+        let (mut before, mut same) = (0, 0);
+        eventually("the output stands still", || {
+            let unread = ioctl_fionread(stdout.get_ref()).expect("a pipe knows what is in it");
+            same = if unread > 0 && unread == before { same + 1 } else { 0 };
+            before = unread;
+            same == LOOKS
+        });
+    }
+
+    /// Waits for the end, which comes although nobody reads the output.
+    pub(crate) fn finish_unread(mut self) -> Finished {
+        eventually("the end of the program", || self.has_ended());
+        self.finish()
     }
 
     /// As a reader does that has had enough.

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use busway::client::ConnectionState;
 use busway::{Client, Frame, FrameKind};
 use serde_json::{Map, Value};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::coop::consume_budget;
 
 use crate::connection::connect;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::options::{Listen, Options};
 use crate::output::{self, Output};
@@ -17,11 +17,11 @@ use crate::payload;
 pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
     let client = connect(options).await?;
     subscribe(&client, command).await?;
-    let mut signals = EndSignals::new()?;
+    let mut end = Ending::new()?;
     let _ = writeln!(io::stderr(), "listening as {}", client.name());
     let printed = tokio::select! {
         printed = print_frames(&client, command.count, output) => printed,
-        () = signals.recv() => Ok(()),
+        () = end.wanted() => Ok(()),
         () = output::reader_gone() => Err(Failure::ClosedPipe),
     };
     client.close().await;
@@ -40,26 +40,6 @@ pub(crate) async fn subscribe(client: &Client, command: &Listen) -> Result<(), F
         client.subscribe(&command.topics).await.map_err(|error| Failure::of("subscribe", &error))?;
     }
     Ok(())
-}
-
-/// What tells that somebody wants this program to end.
-pub(crate) struct EndSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl EndSignals {
-    /// From now on they no longer end it themselves.
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    pub(crate) async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 async fn print_frames(client: &Client, count: Option<u64>, output: &mut Output) -> Result<(), Failure> {

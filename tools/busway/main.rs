@@ -5,6 +5,7 @@
 mod benchmark;
 mod broker;
 mod connection;
+mod ending;
 mod failure;
 mod listen;
 mod man;
@@ -38,26 +39,22 @@ fn main() -> ExitCode {
     // Failures to log would be told to standard error, by a call that panics when that is closed.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     log.with_writer(std::io::stderr).with_target(false).init();
-    let mut output = Output::new(options.json);
-    match run(&options, &mut output).and_then(|()| output.finish()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report();
-            failure.exit_code()
-        }
+    match &options.command {
+        Command::Completions { shell } => exit_code(man::completions(*shell)),
+        Command::Man { directory } => exit_code(man::pages(directory.as_deref())),
+        command => connected(&options, command).unwrap_or_else(|failure| exit_code(Err(failure))),
     }
 }
 
-fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
-    match &options.command {
-        Command::Completions { shell } => man::completions(*shell),
-        Command::Man { directory } => man::pages(directory.as_deref()),
-        command => connected(options, command, output),
-    }
+/// How the program ends; the user is told why.
+fn exit_code(ended: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = ended else { return ExitCode::SUCCESS };
+    failure.report();
+    failure.exit_code()
 }
 
 /// What talks to a broker.
-fn connected(options: &Options, command: &Command, output: &mut Output) -> Result<(), Failure> {
+fn connected(options: &Options, command: &Command) -> Result<ExitCode, Failure> {
     let threads = match command {
         Command::Benchmark(command) => command.threads.into(),
         _ => 1,
@@ -67,8 +64,9 @@ fn connected(options: &Options, command: &Command, output: &mut Output) -> Resul
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
-    let ended = runtime.block_on(async {
-        match command {
+    let code = runtime.block_on(async {
+        let output = &mut Output::new(options.json);
+        let ended = match command {
             Command::Listen(command) => listen::run(options, command, output).await,
             Command::Send(command) => send::send(options, command, output).await,
             Command::Publish(command) => send::publish(options, command, output).await,
@@ -76,11 +74,11 @@ fn connected(options: &Options, command: &Command, output: &mut Output) -> Resul
             Command::Broker(command) => broker::run(options, *command, output).await,
             Command::Benchmark(command) => benchmark::run(options, command, output).await,
             Command::Completions { .. } | Command::Man { .. } => Ok(()),
-        }
+        };
+        // As long as the runtime runs it hears signals, should nobody take the last words.
+        exit_code(ended.and_then(|()| output.finish()))
     });
-    if ended.is_err() {
-        // What still waits to be sent concerns nobody any more.
-        runtime.shutdown_background();
-    }
-    ended
+    // Every command has waited for what it sent: what still waits concerns nobody any more.
+    runtime.shutdown_background();
+    Ok(code)
 }

@@ -8,8 +8,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::coop::consume_budget;
 
 use crate::connection::connect;
+use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::listen::{self, EndSignals, Heading};
+use crate::listen::{self, Heading};
 use crate::options::{Listen, Options};
 use crate::output::{self, Output};
 
@@ -48,11 +49,11 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
     // One at a time: calls are printed in their order.
     let rpc = Rpc::builder(client).deadline(options.timeout).max_handlers(1).start(Printer(sender));
     listen::subscribe(rpc.client(), command).await?;
-    let mut signals = EndSignals::new()?;
+    let mut end = Ending::new()?;
     let _ = writeln!(io::stderr(), "listening as {}", rpc.client().name());
     let printed = tokio::select! {
         printed = print_events(&rpc, &mut events, command.count, output) => printed,
-        () = signals.recv() => Ok(()),
+        () = end.wanted() => Ok(()),
         () = output::reader_gone() => Err(Failure::ClosedPipe),
     };
     // Calls that are being answered are answered, then the connection ends.

@@ -10,8 +10,8 @@ use super::place::Place;
 use super::progress::Progress;
 use super::work::{Latency, Tally, Work};
 use super::worker::Worker;
+use crate::ending::EndSignals;
 use crate::failure::Failure;
-use crate::listen::EndSignals;
 
 /// How much a row does.
 #[derive(Clone, Copy, Debug)]

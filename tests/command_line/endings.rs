@@ -19,6 +19,7 @@ promises! {
         nobody_who_reads_the_messages_is_no_reason_to_panic
         a_broker_that_does_not_answer_is_given_up
         signals_end_a_listener_whose_output_nobody_reads
+        signals_end_a_listener_whose_broker_stands_still
     }
 }
 
@@ -156,5 +157,19 @@ fn signals_end_a_listener_whose_output_nobody_reads(setup: &Setup) {
         listener.signal(signal);
         let finished = listener.finish_unread();
         assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+    }
+}
+
+fn signals_end_a_listener_whose_broker_stands_still(setup: &Setup) {
+    for (command, signals) in [(&["listen"][..], &[Signal::TERM][..]), (&["rpc", "listen"], &[Signal::INT; 2])] {
+        let broker = setup.start();
+        let arguments = [&["-n", "ear", "--timeout", "3600"], command].concat();
+        let listener = Busway::on(setup, &broker, &arguments).start().listening("ear");
+        broker.freeze();
+        // It would say good-bye, if somebody were there to hear it.
+        signals.iter().for_each(|signal| listener.signal(*signal));
+        let finished = listener.finish();
+        broker.signal(Signal::CONT);
+        assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (0, "", "listening as ear\n"));
     }
 }

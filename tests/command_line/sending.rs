@@ -1,7 +1,10 @@
 //! `busway send`: messages and broadcasts.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use crate::program::{Busway, endpoint};
-use crate::support::{Delivery, Setup, promises};
+use crate::support::{Delivery, GREETING, Setup, code, promises};
 
 promises! {
     everywhere {
@@ -130,4 +133,45 @@ fn what_is_sent_unconfirmed_arrives(setup: &Setup) {
         anna.expect(&Delivery::message(&payload).from("cli"));
         broker.wait_until_gone("cli");
     }
+}
+
+/// A broker that lets one client in.
+fn let_in(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().expect("a connection comes");
+    stream.write_all(&GREETING).expect("the client reads");
+    stream.read_exact(&mut [0; GREETING.len()]).expect("the client greets");
+    stream.write_all(&[code::OK]).expect("the client reads");
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).expect("the client has a name");
+    stream.read_exact(&mut vec![0; u16::from_le_bytes(length).into()]).expect("the name is whole");
+    stream.write_all(&[code::OK]).expect("the client reads");
+    stream
+}
+
+/// Commands that send 64 MiB, more than lies between two sockets, to a broker that deals with its client in that way and
+/// keeps the connection or not.
+fn expect_unsent(treat: fn(TcpStream) -> Option<TcpStream>, code: i32, words: &str) {
+    for (command, qos) in [(&["send"][..], "no"), (&["publish"], "realtime"), (&["rpc", "notify"], "no")] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let place = listener.local_addr().expect("it is bound").to_string();
+        let options = ["-c", &place, "--timeout", "2"];
+        let arguments = [&options, command, &["--qos", qos, "there"]].concat();
+        let running = Busway::new(&arguments).standard_input(vec![0; 64 << 20]).start();
+        let _stream = treat(let_in(&listener));
+        running.finish().expect_failure(code, &["there", words]);
+    }
+}
+
+#[test]
+fn what_the_broker_does_not_take_is_told() {
+    expect_unsent(Some, 1, "within 2 s");
+}
+
+#[test]
+fn a_broker_that_leaves_amid_a_payload_is_told() {
+    let leave = |mut stream: TcpStream| {
+        stream.read_exact(&mut [0; 1024]).expect("the payload begins");
+        None
+    };
+    expect_unsent(leave, 3, "closed the connection");
 }

@@ -42,7 +42,7 @@ async fn notify(options: &Options, command: &RpcNotify, output: &mut Output) -> 
     let rpc = caller(connect(options).await?, options.timeout);
     let sent = rpc.notify(&command.target, payload).qos(command.qos.into()).await;
     sent.map_err(|error| Failure::of(&command.target, &error))?;
-    rpc.close().await;
+    send::finish(rpc.client(), command.qos.into(), options, &command.target).await?;
     output.done()
 }
 

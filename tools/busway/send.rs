@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 
-use busway::Limits;
+use busway::{Client, Limits, QoS};
 
 use crate::connection::connect;
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub(crate) async fn send(options: &Options, command: &Send, output: &mut Output)
         client.send(&command.target, payload)
     };
     operation.qos(command.qos.into()).await.map_err(|error| Failure::of(&command.target, &error))?;
-    client.close().await;
+    finish(&client, command.qos.into(), options, &command.target).await?;
     output.done()
 }
 
@@ -30,8 +30,25 @@ pub(crate) async fn publish(options: &Options, command: &Publish, output: &mut O
         None => client.publish(&command.topic, payload),
     };
     operation.qos(command.qos.into()).await.map_err(|error| Failure::of(&command.topic, &error))?;
-    client.close().await;
+    finish(&client, command.qos.into(), options, &command.topic).await?;
     output.done()
+}
+
+/// Ends the connection once everything is written that was sent to `address`. The end alone would give up without a word
+/// on what the broker does not take.
+pub(crate) async fn finish(client: &Client, qos: QoS, options: &Options, address: &str) -> Result<(), Failure> {
+    // What the broker has confirmed it has.
+    if !qos.is_confirmed() {
+        let Ok(written) = tokio::time::timeout(options.timeout, client.flush()).await else {
+            let seconds = options.timeout.as_secs_f64();
+            return Err(Failure::Failed(format!(
+                "{address}: the broker has not taken all of it within {seconds} s; --timeout gives it more time"
+            )));
+        };
+        written.map_err(|error| Failure::of(address, &error))?;
+    }
+    client.close().await;
+    Ok(())
 }
 
 /// The payload of the command line, or standard input up to the longest payload there is.

@@ -99,6 +99,16 @@ fn names_and_topics_bring_no_escape_sequences(setup: &Setup) {
     // For programs it is what it was.
     assert_eq!((&objects[0]["topic"], &objects[1]["topic"]), (&json!("light/\x1B[31mred"), &json!("light/two\nlines")));
     assert_eq!(objects[0]["sender"], json!(sender));
+    // DEL, and the letter that means the same as ESC [.
+    let requests = [
+        Request::message("ear", r#"{"\u009b31m": "\u007f"}"#),
+        Request::message("ear", parameters(&[("\u{9B}31m", "\u{7F}".into())])),
+        Request::publish("light/\u{9B}31m", "\u{7F}"),
+    ];
+    for options in [&[][..], &["--json"]] {
+        let output = printed(setup, options, "bell\u{9B}", &requests);
+        assert!(output.chars().all(|letter| !letter.is_control() || letter == '\n'), "{output:?}");
+    }
 }
 
 fn an_empty_payload_is_an_empty_line(setup: &Setup) {

@@ -7,7 +7,7 @@ use crate::connection::connect;
 use crate::failure::Failure;
 use crate::options::{Broker, Options};
 use crate::output::Output;
-use crate::payload::from_messagepack;
+use crate::payload::{from_messagepack, without_controls};
 use crate::rpc;
 
 const BROKER: &str = ".broker";
@@ -91,6 +91,6 @@ fn cell(value: &Value) -> String {
         Value::Null => String::new(),
         // Names come from other processes: no escape sequence of theirs reaches the terminal.
         Value::String(text) => text.escape_debug().to_string(),
-        other => other.to_string(),
+        other => without_controls(&other.to_string()).into_owned(),
     }
 }

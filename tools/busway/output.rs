@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::failure::Failure;
+use crate::payload;
 
 pub(crate) struct Output {
     stdout: BufWriter<Stdout>,
@@ -31,7 +32,7 @@ impl Output {
 
     /// An object, on one line.
     pub(crate) fn object(&mut self, object: &Value) -> Result<(), Failure> {
-        Ok(writeln!(self.stdout, "{object}")?)
+        Ok(writeln!(self.stdout, "{}", payload::without_controls(&object.to_string()))?)
     }
 
     /// An operation was done.

@@ -1,5 +1,7 @@
 //! Payloads, for people and for programs.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use serde_json::{Map, Value};
 
@@ -26,7 +28,25 @@ pub(crate) fn describe(payload: &[u8]) -> String {
 }
 
 fn pretty(format: &str, value: &Value) -> String {
-    format!("{format}: {value:#}")
+    format!("{format}: {}", without_controls(&format!("{value:#}")))
+}
+
+/// JSON that brings no escape sequence to a terminal: DEL and what follows it are controls, too, that JSON need not
+/// escape. All stand within strings, where the escape means the same; between them there are line breaks alone.
+pub(crate) fn without_controls(json: &str) -> Cow<'_, str> {
+    let is_control = |letter: char| letter.is_control() && letter != '\n';
+    if !json.contains(is_control) {
+        return json.into();
+    }
+    let mut escaped = String::with_capacity(json.len() + json.len() / 8);
+    for letter in json.chars() {
+        if is_control(letter) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped.into()
 }
 
 /// Puts a payload into an object: text as it is, anything else as base64.
@@ -111,6 +131,17 @@ mod tests {
         let map = rmpv::Value::Map(vec![("ok".into(), true.into()), (1.into(), rmpv::Value::Nil)]);
         let shown = describe(&messagepack(&map));
         assert!(shown.starts_with("MessagePack: {") && shown.contains("\"ok\": true") && shown.contains("\"1\": null"));
+    }
+
+    #[test]
+    fn no_control_reaches_the_terminal_and_programs_read_what_it_was() {
+        let value = serde_json::json!({ "\u{9B}31m": ["\u{7F}", "\u{80}\u{9F}\u{A0}", "\x1B\n"] });
+        for json in [format!("{value:#}"), value.to_string()] {
+            let escaped = without_controls(&json);
+            assert!(escaped.chars().all(|letter| !letter.is_control() || letter == '\n'), "{escaped:?}");
+            assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), value);
+        }
+        assert!(matches!(without_controls("[\"ü\"]\n"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ promises! {
         raw_parameters_are_sent_as_they_are
         parameters_may_come_from_standard_input
         answers_are_objects_for_programs
+        answers_of_typed_methods_are_values
         an_error_is_told_with_its_code
         an_error_brings_no_escape_sequences
         nobody_there_is_an_error
@@ -133,6 +134,19 @@ fn answers_are_objects_for_programs(setup: &Setup) {
     assert_eq!(print(b"a lamp"), [json!({ "size": 6, "payload": "a lamp" })]);
     let expected = json!({ "size": 4, "payload_base64": "gaFhAQ==", "value": { "a": 1 } });
     assert_eq!(print(b"\x81\xA1a\x01"), [expected]);
+}
+
+fn answers_of_typed_methods_are_values(setup: &Setup) {
+    let results = [Value::from(42), (-1_000).into(), 1.5.into(), true.into(), "a lamp".into(), Value::Nil];
+    let values = [json!(42), json!(-1_000), json!(1.5), json!(true), json!("a lamp"), json!(null)];
+    for (result, value) in results.iter().zip(values) {
+        let mut packed = Vec::new();
+        rmpv::encode::write_value(&mut packed, result).expect("memory takes it");
+        let (printed, _) = call(setup, &["call", "anna", "look"], b"", &packed);
+        assert_eq!(printed, format!("{value}\n"));
+        let objects = objects(&call(setup, &["--json", "call", "anna", "look"], b"", &packed).0);
+        assert_eq!((&objects[0]["value"], &objects[0]["size"]), (&value, &packed.len().into()));
+    }
 }
 
 /// A call that fails; what the program said.

@@ -125,6 +125,9 @@ pub(crate) enum Rpc {
     /// Call a method and do not wait for its answer
     Call0(RpcCall),
     /// Call a method and print its answer
+    ///
+    /// An answer that is a MessagePack value, as typed methods return it, is printed as JSON, with --json in "value". So
+    /// is an answer of one ASCII letter, which is MessagePack, too: a number.
     Call(RpcCall),
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 const MAX_HEX: usize = 256;
 /// MessagePack nested deeper than this is shown in hexadecimal.
 const MAX_DEPTH: usize = 64;
+/// What MessagePack never uses.
+const NEVER_USED: u8 = 0xC1;
 
 /// A payload in words: JSON, text, MessagePack as JSON, or hexadecimal.
 pub(crate) fn describe(payload: &[u8]) -> String {
@@ -25,6 +27,15 @@ pub(crate) fn describe(payload: &[u8]) -> String {
     let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
     let dots = if payload.len() > MAX_HEX { "..." } else { "" };
     format!("hex: {hex}{dots}")
+}
+
+/// The answer of a method in words: as a payload, but of typed methods it is a MessagePack value of any kind.
+pub(crate) fn describe_result(result: &[u8]) -> String {
+    match unpack(result) {
+        Some(value) if value.is_map() || value.is_array() => pretty("MessagePack", &to_json(value)),
+        Some(value) => without_controls(&to_json(value).to_string()).into_owned(),
+        None => describe(result),
+    }
 }
 
 fn pretty(format: &str, value: &Value) -> String {
@@ -69,12 +80,20 @@ fn as_text(payload: &[u8]) -> Option<&str> {
 
 /// A MessagePack map or array that fills the payload. (A single number would be one too, but so is every byte.)
 pub(crate) fn from_messagepack(payload: &[u8]) -> Option<Value> {
-    let mut rest = payload;
+    unpack(payload).filter(|value| value.is_map() || value.is_array()).map(to_json)
+}
+
+/// As [`from_messagepack`], for the answer of a method: a value of any kind.
+pub(crate) fn value_of_result(result: &[u8]) -> Option<Value> {
+    unpack(result).map(to_json)
+}
+
+/// The one value that fills the bytes.
+fn unpack(bytes: &[u8]) -> Option<rmpv::Value> {
+    let mut rest = bytes;
     let value = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH).ok()?;
-    if !rest.is_empty() || !(value.is_map() || value.is_array()) {
-        return None;
-    }
-    Some(to_json(value))
+    // The one byte that begins no value is read as nil.
+    (rest.is_empty() && bytes != [NEVER_USED]).then_some(value)
 }
 
 fn to_json(value: rmpv::Value) -> Value {
@@ -131,6 +150,26 @@ mod tests {
         let map = rmpv::Value::Map(vec![("ok".into(), true.into()), (1.into(), rmpv::Value::Nil)]);
         let shown = describe(&messagepack(&map));
         assert!(shown.starts_with("MessagePack: {") && shown.contains("\"ok\": true") && shown.contains("\"1\": null"));
+    }
+
+    #[test]
+    fn results_are_any_messagepack_and_otherwise_text() {
+        for (result, shown) in [
+            (&b"\x2A"[..], "42"),
+            (b"\xD0\xB0", "-80"),
+            (b"\xC0", "null"),
+            (b"\xC3", "true"),
+            (b"\xA2\xC2\x9B", r#""\u009b""#),
+            (b"", ""),
+            (b"42", "42"),
+            ("й, ü".as_bytes(), "й, ü"),
+            (b"\xC1", "hex: c1"),
+            (b"\xC3\xC3", "hex: c3c3"),
+        ] {
+            assert_eq!(describe_result(result), shown);
+        }
+        assert_eq!(describe_result(b"\x91\x01"), describe(b"\x91\x01"));
+        assert_eq!((value_of_result(b"*"), from_messagepack(b"*")), (Some(42.into()), None));
     }
 
     #[test]

@@ -62,12 +62,12 @@ async fn call(options: &Options, command: &RpcCall, output: &mut Output) -> Resu
     let result = rpc.call(&command.target, &command.method, params).await.map_err(|error| failure(&what, error))?;
     rpc.close().await;
     if !output.is_json() {
-        return output.line(&payload::describe(&result));
+        return output.line(&payload::describe_result(&result));
     }
     let mut object = serde_json::Map::new();
     object.insert("size".into(), result.len().into());
     payload::insert(&result, &mut object);
-    if let Some(value) = payload::from_messagepack(&result) {
+    if let Some(value) = payload::value_of_result(&result) {
         object.insert("value".into(), value);
     }
     output.object(&object.into())

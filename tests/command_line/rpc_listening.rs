@@ -16,6 +16,7 @@ promises! {
         names_bring_no_escape_sequences
         signals_end_it_well
         a_broker_that_goes_is_a_lost_connection
+        what_came_before_the_end_is_printed
         a_reader_that_has_had_enough_ends_it_quietly
         the_command_lines_speak_with_each_other
     }
@@ -135,6 +136,24 @@ fn a_broker_that_goes_is_a_lost_connection(setup: &Setup) {
     let finished = listener.finish();
     assert_eq!(finished.code, 3, "{finished:?}");
     assert!(finished.stderr.contains("busway: "), "{finished:?}");
+}
+
+fn what_came_before_the_end_is_printed(setup: &Setup) {
+    // More than the pipe holds, and less than the listener.
+    const CALLS: usize = 5_000;
+    let mut broker = setup.start();
+    let listener = listen(setup, &broker, &[]);
+    let mut anna = broker.peer("anna");
+    for number in 0..CALLS {
+        anna.perform(request(0, "count", &number.to_string()).realtime());
+    }
+    listener.wait_until_stuck();
+    broker.signal(Signal::KILL);
+    broker.wait();
+    let finished = listener.finish();
+    assert_eq!(finished.code, 3, "{}", finished.stderr);
+    let payloads = finished.stdout.lines().skip(1).step_by(2);
+    assert!(payloads.eq((0..CALLS).map(|number| number.to_string())), "{}", finished.stdout.lines().count());
 }
 
 fn a_reader_that_has_had_enough_ends_it_quietly(setup: &Setup) {

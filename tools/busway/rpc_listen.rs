@@ -77,10 +77,10 @@ async fn print_events(
             Err(_) => {
                 // Nothing more at the moment: show what there is.
                 output.finish()?;
-                tokio::select! {
-                    biased;
-                    Some(event) = events.recv() => event,
-                    () = rpc.closed() => return Err(Failure::NoBroker(listen::reason(rpc.client()))),
+                match events.recv().await {
+                    Some(event) => event,
+                    // The connection has ended, and everything that came before is handled.
+                    None => return Err(Failure::NoBroker(listen::reason(rpc.client()))),
                 }
             }
         };

@@ -13,6 +13,7 @@ promises! {
         programs_get_objects
         announcements_are_printed_to_those_who_ask
         calls_are_printed_in_their_order
+        lost_calls_are_told
         names_bring_no_escape_sequences
         signals_end_it_well
         a_broker_that_goes_is_a_lost_connection
@@ -105,6 +106,34 @@ fn calls_are_printed_in_their_order(setup: &Setup) {
     let finished = listener.finish();
     let payloads = finished.stdout.lines().skip(1).step_by(2);
     assert!(payloads.eq((0..CALLS).map(|number| number.to_string())), "{}", finished.stdout.len());
+}
+
+fn lost_calls_are_told(setup: &Setup) {
+    // More than may wait.
+    const CALLS: u64 = 12_000;
+    for options in [&["--json"][..], &[]] {
+        let broker = setup.start();
+        let mut listener = listen(setup, &broker, options);
+        let mut anna = broker.peer("anna");
+        for _ in 0..CALLS {
+            anna.perform(request(0, "count", "x"));
+        }
+        listener.wait_until_stuck();
+        let (mut printed, mut lost) = (0, 0);
+        while printed + lost < CALLS {
+            let line = listener.next_line();
+            if options.is_empty() {
+                printed += u64::from(line.starts_with("call0 "));
+                let told =
+                    line.strip_prefix("-- ").and_then(|line| line.strip_suffix(" calls lost: the output is too slow"));
+                lost += told.map_or(0, |number| number.parse().expect("a number"));
+            } else {
+                printed += 1;
+                lost += objects(&line)[0]["lost_before"].as_u64().expect("a number");
+            }
+        }
+        assert!(lost > 0 && printed + lost == CALLS, "{printed} printed and {lost} lost of {CALLS}");
+    }
 }
 
 fn names_bring_no_escape_sequences(setup: &Setup) {

@@ -122,7 +122,8 @@ pub(crate) fn print_payload(heading: &Heading<'_>, payload: &[u8], output: &mut 
         return output.object(&Value::Object(object));
     }
     if lost_before > 0 {
-        output.line(&format!("-- {lost_before} frames lost: the output is too slow"))?;
+        let what = if method.is_some() { "calls" } else { "frames" };
+        output.line(&format!("-- {lost_before} {what} lost: the output is too slow"))?;
     }
     let address = topic.or(method).map(|address| format!(" {}", address.escape_debug())).unwrap_or_default();
     output.line(&format!("{kind}{address} from {} ({} bytes)", sender.escape_debug(), payload.len()))?;

@@ -71,6 +71,7 @@ async fn print_events(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let mut left = count.unwrap_or(u64::MAX);
+    let mut refused = 0;
     while left > 0 {
         let event = match events.try_recv() {
             Ok(event) => event,
@@ -84,14 +85,15 @@ async fn print_events(
                 }
             }
         };
-        print(&event, output)?;
+        print(&event, &mut refused, output)?;
         left -= 1;
         consume_budget().await;
     }
     Ok(())
 }
 
-fn print(event: &Event, output: &mut Output) -> Result<(), Failure> {
+/// `refused` counts the calls of which was told that they could not wait.
+fn print(event: &Event, refused: &mut u64, output: &mut Output) -> Result<(), Failure> {
     let heading = |kind, sender| Heading { kind, sender, ..Heading::default() };
     match event {
         Event::Frame(frame) => listen::print(frame, output),
@@ -104,7 +106,10 @@ fn print(event: &Event, output: &mut Output) -> Result<(), Failure> {
         Event::Call(request) => {
             let kind = if request.wants_reply() { "call" } else { "call0" };
             let (realtime, method) = (request.is_realtime(), Some(request.method()));
-            let heading = Heading { realtime, method, ..heading(kind, request.sender()) };
+            // A call does not know which ones are missing before it, as frames do.
+            let told = std::mem::replace(refused, request.rpc().refused_requests());
+            let lost_before = *refused - told;
+            let heading = Heading { realtime, method, lost_before, ..heading(kind, request.sender()) };
             listen::print_payload(&heading, &request.params(), output)
         }
     }

@@ -9,7 +9,9 @@
 //! `publish SOCKET BYTES RATE COUNT` sends COUNT payloads of BYTES each, written once into a loan, RATE a second (0: as
 //! fast as it can, while no more than 2048 are on their way), after a pause at which it says `ready` and waits for a
 //! line on its standard input; with a fifth number it also writes that many bytes of its own memory before each, which
-//! empties the caches as a payload of that size would. `subscribe SOCKET NAME COUNT` receives as many. Both print one line at the end.
+//! empties the caches as a payload of that size would. `subscribe SOCKET NAME COUNT` receives as many. Both wait
+//! so again after they have said `done`, and print one line at the end. Start the subscriber first. Several are named with
+//! their numbers (`load.0`, `load.1`): only the first lets the publisher go on.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
@@ -103,6 +105,8 @@ async fn subscribe(socket: &str, name: &str, count: usize) -> Result<(), Failure
     let client = connect(socket, name).await?;
     client.subscribe("load/data").await?;
     pause("ready")?;
+    let number_of_name = name.rsplit_once('.').and_then(|(_, last)| last.parse::<u32>().ok());
+    let paces = number_of_name.unwrap_or(0) == 0;
     let mut in_place = 0;
     for number in 1..=WARM_UP + count {
         let frame = client.recv().await.ok_or("the broker has gone")?;
@@ -111,7 +115,7 @@ async fn subscribe(socket: &str, name: &str, count: usize) -> Result<(), Failure
         }
         in_place += usize::from(number > WARM_UP && frame.payload().is_in_place());
         drop(frame);
-        if number % (WINDOW / 2) == 0 && name.ends_with(".0") {
+        if number % (WINDOW / 2) == 0 && paces {
             client.publish("load/credit", "").await?;
         }
     }

@@ -75,6 +75,10 @@ fn clients_are_listed_as_a_table(setup: &Setup) {
     let titles = rows.next().expect("a table has a head");
     assert_eq!(titles[..2], ["name", "kind"]);
     assert!(titles.contains(&"ins"));
+    assert!(
+        table.lines().next().is_some_and(|titles| titles.contains("in place") && titles.contains("copied")),
+        "{table}"
+    );
     let kind = if setup.transport == Transport::Unix { "local_ipc" } else { "tcp" };
     let rows: Vec<_> = rows.map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
     let expected = [(".broker", "internal"), ("anna", kind), ("bert", kind)];

@@ -71,6 +71,8 @@ fn print_clients(
         ("lost_frames", "lost"),
         ("denied_frames", "denied"),
         ("pid", "pid"),
+        ("in_place", "in place"),
+        ("copied", "copied"),
         ("lane_off_reason", "lane off because"),
     ];
     let mut table = table(&columns.map(|(_, title)| title));

@@ -117,7 +117,7 @@ fn a_bad_value_is_told_with_its_option() {
     }
     for (option, values) in [
         ("--workers", &["0", "257", "-1", "some"][..]),
-        ("--payload-size", &["-1", "257M", "1G", "some", ""]),
+        ("--payload-size", &["-1", "256M", "1G", "some", ""]),
         ("--iterations", &["0", "-1", "1.5"]),
         ("--seconds", &["0", "-1", "NaN"]),
         ("--receivers", &["0", "257"]),

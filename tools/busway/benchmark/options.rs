@@ -27,7 +27,7 @@ pub(crate) struct Benchmark {
     #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
 
-    /// Length of a payload (suffixes K, M; at most 256M)
+    /// Length of a payload (suffixes K, M; at most 255M)
     #[arg(long, default_value = "100", value_name = "BYTES", value_parser = payload_bytes)]
     pub(crate) payload_size: usize,
 
@@ -72,6 +72,9 @@ pub(crate) enum Path {
     Socket,
 }
 
+/// Calls put a head before what they carry: what is left is a round number.
+const HEAD: usize = 1 << 20;
+
 fn payload_bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
@@ -81,7 +84,7 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
         _ => return Err("the suffixes are K and M".to_owned()),
     };
     let number: usize = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
-    let longest = Limits::default().max_payload;
+    let longest = Limits::default().max_payload - HEAD;
     let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= longest);
     bytes.ok_or_else(|| format!("at most {longest} bytes"))
 }

@@ -1,5 +1,7 @@
 //! `busway benchmark`: every row, what is counted, and how it ends.
 
+use std::fs::OpenOptions;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -15,6 +17,7 @@ promises! {
         a_frame_at_a_time_is_enough
         a_broker_that_is_killed_amid_is_a_lost_connection
         what_was_measured_before_the_broker_went_is_printed
+        an_output_that_takes_nothing_hides_no_other_reason
         an_interruption_ends_it_with_what_was_measured
         a_broker_that_stands_still_is_given_up
         several_run_at_once
@@ -146,8 +149,14 @@ fn a_narrow_queue_of_the_broker_loses_nothing(setup: &Setup) {
 
 /// Starts rows that take long, and waits until a client of the one of that number, or of a later one, has sent so many
 /// frames: what it does before it begins takes fewer.
-fn start(setup: &Setup, broker: &BrokerProcess, arguments: &[&str], (row, frames): (usize, u64)) -> Running {
+fn start(setup: &Setup, broker: &BrokerProcess, arguments: &[&str], point: (usize, u64)) -> Running {
     let running = benchmark(setup, broker, &[&["-n", "bench"], arguments].concat()).start();
+    wait_until_under_way(setup, broker, point);
+    running
+}
+
+/// As [`start`], for rows that are started already.
+fn wait_until_under_way(setup: &Setup, broker: &BrokerProcess, (row, frames): (usize, u64)) {
     eventually("the row is under way", || {
         let clients = objects(&Busway::on(setup, broker, &["--json", "broker", "client.list"]).output());
         clients.iter().any(|client| {
@@ -156,7 +165,6 @@ fn start(setup: &Setup, broker: &BrokerProcess, arguments: &[&str], (row, frames
             number.is_some_and(|number: usize| number >= row) && client["r_frames"].as_u64() > Some(frames)
         })
     });
-    running
 }
 
 fn a_broker_that_is_killed_amid_is_a_lost_connection(setup: &Setup) {
@@ -183,6 +191,17 @@ fn what_was_measured_before_the_broker_went_is_printed(setup: &Setup) {
         let measured = finished.stdout.lines().filter(|line| line.contains("rpc.call")).count();
         assert!((2..200).contains(&measured), "{finished:?}");
     }
+}
+
+fn an_output_that_takes_nothing_hides_no_other_reason(setup: &Setup) {
+    let mut broker = setup.start();
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("the device is there");
+    let arguments = [&["-n", "bench", "--seconds", "0.05"][..], &["--row", "rpc.call"].repeat(200)].concat();
+    let running = benchmark(setup, &broker, &arguments).standard_output(full).start();
+    wait_until_under_way(setup, &broker, (2, 0));
+    broker.signal(Signal::KILL);
+    broker.wait();
+    running.finish().expect_failure(3, &["rpc.call"]);
 }
 
 fn an_interruption_ends_it_with_what_was_measured(setup: &Setup) {

@@ -38,14 +38,11 @@ pub(crate) async fn run(options: &Options, command: &Benchmark, output: &mut Out
     let plan = Arc::new(Plan::new(options, command).await?);
     let mut done = Vec::new();
     let ended = measure(&plan, &mut done, output).await;
-    // However it ended, what was measured is shown.
-    if !output.is_json() && !done.is_empty() {
-        print_table(command, &done, output)?;
-    }
-    output.finish()?;
+    // However it ended, what was measured is shown; whether it can be is the lesser news.
+    let shown = show(command, &done, output);
     ended?;
     let lossy = done.iter().find(|measured| measured.lost() > 0);
-    lossy.map_or(Ok(()), |measured| {
+    lossy.map_or(shown, |measured| {
         Err(Failure::Failed(format!("{}: {} frames were lost", measured.name(), measured.lost())))
     })
 }
@@ -94,6 +91,14 @@ async fn measure_row(place: &Place, amount: Amount, clock: &mut Clock) -> Result
         worker.close().await;
     }
     Ok(Some(measured))
+}
+
+/// What was not yet.
+fn show(command: &Benchmark, rows: &[Measured], output: &mut Output) -> Result<(), Failure> {
+    if !output.is_json() && !rows.is_empty() {
+        print_table(command, rows, output)?;
+    }
+    output.finish()
 }
 
 fn print_table(command: &Benchmark, rows: &[Measured], output: &mut Output) -> Result<(), Failure> {

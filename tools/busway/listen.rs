@@ -24,8 +24,10 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
         () = end.wanted() => Ok(()),
         () = output::reader_gone() => Err(Failure::ClosedPipe),
     };
+    // It is shown before the farewell, which takes as long as the broker does.
+    let shown = printed.and_then(|()| output.finish());
     client.close().await;
-    printed
+    shown
 }
 
 /// The topics that were asked for.

@@ -56,12 +56,13 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
         () = end.wanted() => Ok(()),
         () = output::reader_gone() => Err(Failure::ClosedPipe),
     };
+    let shown = printed.and_then(|()| output.finish());
     // Calls that are being answered are answered, then the connection ends.
     let mut state = rpc.client().state();
     drop(events);
     drop(rpc);
     let _ = tokio::time::timeout(options.timeout, state.wait_for(listen::is_closed)).await;
-    printed
+    shown
 }
 
 async fn print_events(

@@ -1,14 +1,10 @@
 //! Forked children of a client: whatever they do with it, they end well.
 
-#![expect(unsafe_code, reason = "only a fork makes a forked child")]
-
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use busway::{Client, QoS};
-use nix::libc;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
 
 use crate::child::{Actor, Director};
 use crate::place::broker;
@@ -53,16 +49,15 @@ fn look_once<T>(future: impl Future<Output = T>) -> Poll<T> {
 
 /// Does something in a forked child.
 fn end_well(action: impl FnOnce()) {
-    // SAFETY: the child runs in a copy of this process in which no other thread holds a lock: the only other one is that of
-    // the harness, which waits. It ends without running anything of the harness.
-    match unsafe { fork() }.expect("a fork") {
-        ForkResult::Child => {
+    // In the child no other thread holds a lock: the only one is that of the harness, which waits.
+    match fork().expect("a fork") {
+        Fork::Child => {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(action));
-            // SAFETY: ends this process, and nothing else of it.
-            unsafe { libc::_exit(i32::from(outcome.is_err())) }
+            std::process::exit(i32::from(outcome.is_err()))
         }
-        ForkResult::Parent { child } => {
-            assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "the child has failed");
+        Fork::Parent(child) => {
+            let status = waitpid(child).expect("a child can be waited for");
+            assert!(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child has failed: {status}");
         }
     }
 }

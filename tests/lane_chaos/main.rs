@@ -7,7 +7,7 @@
 //! `cargo test --features server,cli --test lane_chaos` runs everything.
 
 #![cfg(all(feature = "server", feature = "rpc", feature = "shm"))]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the suites of the wire, which use the rest")]
 #[path = "../support/mod.rs"]

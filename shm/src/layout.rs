@@ -288,5 +288,8 @@ const _: () = assert!(std::mem::offset_of!(Descriptor, offset) == Descriptor::SH
 const _: () = assert!(std::mem::offset_of!(Descriptor, reserved_end) == 48);
 const _: () = assert!(size_of::<Header>() == 64 && size_of::<Header>() <= PAGE);
 const _: () = assert!(TAIL == 4096 && HEAD == 4224 && EVENT == 4352 && SPACE_EVENT == 4480 && SLOT_TAIL == 4608);
+// What keeps two cursors from sharing what a processor fetches at once.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const _: () = assert!(CURSOR_STRIDE == size_of::<crossbeam_utils::CachePadded<u64>>());
 const _: () = assert!(SLOT_TAIL + WORD <= RING);
 const _: () = assert!(ControlLayout::MIN_RING / RECORD_FRACTION >= Descriptor::SIZE + 2 * 1032);

@@ -161,25 +161,22 @@ impl Arenas {
         given_up
     }
 
-    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. Two shared ones
-    /// stay.
+    /// Takes out segments of which nothing has been in use for some calls; the caller tells the broker. The first two
+    /// shared ones stay.
     pub fn idle(&self) -> Vec<u32> {
         let mut state = self.state.lock();
         let mut given_up = Vec::new();
-        let mut left = state.segments.iter().filter(|entry| entry.kind == ArenaKind::Shared).count();
+        let mut shared = 0;
         state.segments.retain_mut(|entry| {
-            if entry.allocator.used() > 0 {
-                entry.idle = 0;
-                return true;
+            // The first ones are the smallest.
+            shared += usize::from(entry.kind == ArenaKind::Shared);
+            let may_go = entry.kind == ArenaKind::Large || shared > 2;
+            entry.idle = if entry.allocator.used() > 0 { 0 } else { entry.idle + 1 };
+            let stays = !may_go || entry.idle <= IDLE_LOOKS;
+            if !stays {
+                given_up.push(entry.number);
             }
-            entry.idle += 1;
-            let is_shared = entry.kind == ArenaKind::Shared;
-            if entry.idle <= IDLE_LOOKS || is_shared && left <= 2 {
-                return true;
-            }
-            left -= usize::from(is_shared);
-            given_up.push(entry.number);
-            false
+            stays
         });
         given_up
     }
@@ -376,15 +373,14 @@ mod tests {
 
     #[test]
     fn segments_out_of_use_are_given_up_but_for_two_shared_ones() {
-        let arenas = arenas(&[ARENA, ARENA, 2 * ARENA, 2 * ARENA, ARENA, ARENA]);
-        let loan = arenas.loan(100).unwrap();
+        let arenas = arenas(&[ARENA, 2 * ARENA, 2 * ARENA, ARENA, ARENA, ARENA]);
         let large = arenas.loan(2 * ARENA).unwrap();
         let mut given_up = Vec::new();
         for _ in 0..3 * IDLE_LOOKS {
             given_up.extend(arenas.idle());
         }
-        assert_eq!(given_up, [1, 3, 4]);
-        drop((loan, large));
+        assert_eq!(given_up, [2, 4, 5]);
+        drop(large);
         assert_eq!(arenas.bytes(), 4 * ARENA);
     }
 

@@ -23,6 +23,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
+use crate::layout::PAGE;
+
 /// Not executable, and it stays so (Linux 6.3); missing in `nix`.
 const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x0008);
 
@@ -84,14 +86,15 @@ pub(crate) fn allocate(segment: impl AsFd, range: Range<usize>) -> io::Result<()
     })
 }
 
-/// Older kernels undo what they have allocated at any signal: steps are what is lost of it, however often signals come.
+/// Older kernels undo what they have allocated at any signal: a step is what is lost of it, and each that was undone is
+/// followed by a shorter one, so that it goes on however often signals come.
 fn in_steps(range: Range<usize>, mut allocate: impl FnMut(Range<usize>) -> io::Result<()>) -> io::Result<()> {
-    let mut start = range.start;
+    let (mut start, mut step) = (range.start, STEP);
     while start < range.end {
-        let end = range.end.min(start + STEP);
+        let end = range.end.min(start + step);
         match allocate(start..end) {
-            Ok(()) => start = end,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(()) => (start, step) = (end, STEP.min(2 * step)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => step = (step / 2).max(PAGE),
             Err(error) => return Err(error),
         }
     }
@@ -129,6 +132,18 @@ mod tests {
         })
         .unwrap();
         assert_eq!(end, 3 * STEP + 8192);
+
+        // Signals that leave time for no more.
+        let mut end = 0;
+        in_steps(0..3 * STEP, |step| {
+            if step.len() > STEP / 16 {
+                return Err(Errno::EINTR.into());
+            }
+            end = step.end;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(end, 3 * STEP);
 
         let refused = in_steps(0..3 * STEP, |step| if step.start < STEP { Ok(()) } else { Err(Errno::ENOSPC.into()) });
         assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::ENOSPC as i32));

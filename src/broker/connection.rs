@@ -42,10 +42,23 @@ pub(super) enum End {
     HandshakeTimeout,
     #[cfg(feature = "shm")]
     #[error("it broke the rules of the lane: {0}")]
-    Lane(#[from] busway_shm::Violation),
+    Lane(busway_shm::Violation),
+    #[cfg(feature = "shm")]
+    #[error("no fault of its own: {0}")]
+    NoMemory(busway_shm::Violation),
     #[cfg(feature = "shm")]
     #[error("it sent a frame over the socket after its switch to the lane")]
     AfterSwitch,
+}
+
+#[cfg(feature = "shm")]
+impl From<busway_shm::Violation> for End {
+    fn from(violation: busway_shm::Violation) -> Self {
+        match violation {
+            busway_shm::Violation::Memory => Self::NoMemory(violation),
+            violation => Self::Lane(violation),
+        }
+    }
 }
 
 impl End {
@@ -266,6 +279,9 @@ impl Connection {
                 self.hold().await;
             }
             if pace.is_turn_over() {
+                // Nobody waits for the turns of others; and this client is heard, whatever waits in its socket.
+                self.shared.router.finish(&mut self.touched);
+                self.source.peer.activity.heard.store(true, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 if self.source.peer.is_ended() {
                     break Err(End::Closed);

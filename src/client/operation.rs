@@ -164,7 +164,9 @@ impl<'a> Filters<'a> {
     /// The RPC layer's own.
     #[cfg(feature = "rpc")]
     pub(super) fn quiet(client: &'a Client, operation: wire::Operation, filter: &'a str) -> Self {
-        Self { is_quiet: true, ..Self::new(client, operation, vec![filter]) }
+        let mut filters = Self::new(client, operation, vec![filter]);
+        filters.is_quiet = true;
+        filters
     }
 
     /// What happens to publications that match these filters when this client is too slow for them; see
@@ -192,9 +194,9 @@ impl<'a> Filters<'a> {
 
     /// Nothing came of it.
     #[cfg(feature = "rpc")]
-    fn undo_note(&self) {
-        if let Some(noted) = &self.noted {
-            self.client.announcements().undo(self.operation == wire::Operation::Subscribe, noted);
+    fn undo_note(&mut self) {
+        if let Some(noted) = std::mem::take(&mut self.noted) {
+            self.client.announcements().undo(self.operation == wire::Operation::Subscribe, &noted);
         }
     }
 
@@ -236,6 +238,8 @@ impl Future for Filters<'_> {
             self.note();
         }
         if self.filters.is_empty() {
+            #[cfg(feature = "rpc")]
+            self.noted.take();
             return Poll::Ready(Ok(()));
         }
         loop {
@@ -266,6 +270,16 @@ impl Future for Filters<'_> {
                     return Poll::Ready(Err(*error));
                 }
             }
+        }
+    }
+}
+
+/// Dropped before the broker was asked, it was nothing.
+#[cfg(feature = "rpc")]
+impl Drop for Filters<'_> {
+    fn drop(&mut self) {
+        if self.confirmation.is_none() {
+            self.undo_note();
         }
     }
 }

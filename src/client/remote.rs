@@ -183,6 +183,9 @@ impl Remote {
         for filter in &filters.filters {
             self.options.limits.check_path(filter.as_bytes(), b'/').map_err(SendError::from)?;
         }
+        if self.is_closing() {
+            return Poll::Ready(Err(SendError::Disconnected.into()));
+        }
         #[cfg(feature = "shm")]
         if let Some(offered) = self.poll_change_by_lane(context, filters) {
             return offered;

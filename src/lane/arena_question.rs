@@ -39,16 +39,27 @@ pub(super) struct Open {
     is_overdue: bool,
 }
 
+impl State {
+    fn may_ask(&self) -> bool {
+        let is_refused = self.refused.is_some_and(|since| since.elapsed() < REFUSED_FOR);
+        !self.is_closed && self.open.is_none() && !is_refused
+    }
+}
+
 impl ArenaQuestion {
     /// Whether the broker is to be asked for such an arena now; then the question is open.
     pub(super) fn ask(&self, length: usize, kind: ArenaKind) -> bool {
         let mut state = self.state.lock();
-        let is_refused = state.refused.is_some_and(|since| since.elapsed() < REFUSED_FOR);
-        if state.is_closed || state.open.is_some() || is_refused {
+        if !state.may_ask() {
             return false;
         }
         state.open = Some(Open { length, kind, since: Instant::now(), is_overdue: false });
         true
+    }
+
+    /// Whether a question could be asked now.
+    pub(super) fn may_ask(&self) -> bool {
+        self.state.lock().may_ask()
     }
 
     /// What is asked for, if there is an open question.

@@ -163,6 +163,9 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         (is_urgent, op_id): (bool, impl FnOnce() -> u32),
     ) -> Poll<Result<Offered, Refused>> {
         let mut state = self.state.lock();
+        if state.finishing {
+            return Poll::Ready(Err(Refused::Closed));
+        }
         // Looking for room may move on what waits, without ringing for it.
         let is_first = state.producer.unsignaled() == 0;
         let is_patient = !context.waker().will_wake(Waker::noop());
@@ -243,7 +246,8 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         if let Some(violation) = state.violation {
             return Err(violation);
         }
-        if state.backlog.is_empty() && state.waiting.is_empty() && state.urgent.is_empty() {
+        if state.backlog.is_empty() && state.waiting.is_empty() && state.flushing.is_empty() && state.urgent.is_empty()
+        {
             return Ok(());
         }
         self.advance(&mut state);
@@ -261,6 +265,13 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         self.state.lock().taken_frames
     }
 
+    /// As [`taken`](Self::taken); there will be no more of a client.
+    pub(super) fn finish(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.finishing = true;
+        state.taken_frames
+    }
+
     /// As [`poll_written`](Self::poll_written), for the first `frames` that were taken.
     pub(super) fn poll_written_to(&self, context: &mut Context<'_>, frames: u64) -> Poll<bool> {
         let mut state = self.state.lock();
@@ -268,7 +279,9 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             self.ring(&mut state);
             return Poll::Ready(!state.closed);
         }
-        state.wait(context);
+        if !state.flushing.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.flushing.push(context.waker().clone());
+        }
         Poll::Pending
     }
 
@@ -321,11 +334,11 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         state.closed = true;
         state.urgent.clear();
         let backlog = std::mem::take(&mut state.backlog);
-        let waiting = std::mem::take(&mut state.waiting);
+        let (waiting, flushing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.flushing));
         let last = last(&mut state.placing);
         drop(state);
         drop(backlog);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().chain(flushing).for_each(Waker::wake);
         (level, last)
     }
 
@@ -333,6 +346,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         let pumped = state.pump().and_then(|()| state.is_at_ease());
         let is_at_ease = self.settle(state, pumped);
         self.ring(state);
+        state.flushing.drain(..).for_each(Waker::wake);
         if is_at_ease != Some(false) {
             state.waiting.drain(..).for_each(Waker::wake);
         }

@@ -32,7 +32,11 @@ pub(super) struct State<P: Placing> {
     pub(super) taken_frames: u64,
     pub(super) taken_bytes: u64,
     pub(super) waiting: Vec<Waker>,
-    /// Since when somebody is there.
+    /// Who waits until something is in the ring, and looks whenever there was room.
+    pub(super) flushing: Vec<Waker>,
+    /// Nothing is taken any more: the client is closing.
+    pub(super) finishing: bool,
+    /// Since when somebody waits for room.
     pub(super) waiting_since: Option<Instant>,
     /// Who waits for room in the ring may use the backlog instead: the other side does not read at the moment.
     pub(super) spills: bool,
@@ -56,6 +60,8 @@ impl<P: Placing> State<P> {
             taken_frames: 0,
             taken_bytes: 0,
             waiting: Vec::new(),
+            flushing: Vec::new(),
+            finishing: false,
             waiting_since: None,
             spills: false,
             spills_since: 0,

@@ -179,9 +179,11 @@ impl UpLane {
             return Poll::Ready(loan);
         }
         let left = self.arena_bytes_left();
-        let (wanted, _) = self.arenas.wanted(length, left);
         // An arena for other payloads is worth waiting for if the one for this can be asked for after it.
-        let helps = |open: &Open| open.kind.suits(open.length, length) || wanted + open.length <= left;
+        let helps = |open: &Open| {
+            let rest = left.saturating_sub(open.length);
+            open.kind.suits(open.length, length) || self.arenas.wanted(length, rest).0 <= rest
+        };
         ready!(self.question.poll_answer(context, helps));
         // The answer may have come after the look.
         Poll::Ready(self.loan(length))
@@ -210,10 +212,14 @@ impl UpLane {
 
     /// `is_urgent`: the payload has found no room.
     fn want_arena(&self, payload: usize, is_urgent: bool) {
-        let (length, kind) = self.arenas.wanted(payload, self.arena_bytes_left());
-        if is_urgent && length > self.arena_bytes_left() {
+        let (mut length, mut kind) = self.arenas.wanted(payload, self.arena_bytes_left());
+        if length > self.arena_bytes_left() {
+            if !is_urgent || payload > self.arena_bytes || !self.question.may_ask() {
+                return;
+            }
             // What payloads of another size have left behind makes room.
             self.give_up(self.arenas.unsuitable(payload));
+            (length, kind) = self.arenas.wanted(payload, self.arena_bytes_left());
         }
         if length <= self.arena_bytes_left() && self.question.ask(length, kind) {
             self.queue.control(Descriptor {
@@ -280,6 +286,11 @@ impl UpLane {
         if let Some(queue) = self.queue() {
             queue.spill();
         }
+    }
+
+    /// As [`taken`](Self::taken); no more is taken.
+    pub(crate) fn finish(&self) -> u64 {
+        self.queue().map_or(0, LaneQueue::finish)
     }
 
     /// Ready with `true` when the first `frames` that were taken are in the ring, with `false` when the lane has ended.

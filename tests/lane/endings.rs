@@ -176,3 +176,42 @@ async fn payloads_that_a_client_has_not_read_before_its_runtime_ended_are_given_
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_the_ring_at_the_end_of_the_broker_is_received_whatever_the_queue_holds() {
+    // What one turn brings, and a little; the ring holds more than three times as much.
+    const QUEUE: usize = 1100;
+    keep(async {
+        let mut bus = Bus::start().await;
+        let publisher = bus.lane("publisher").await;
+        let socket = bus.socket();
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let stalled = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let builder = Client::builder(socket, "stalled").receive_queue(QUEUE, 64 << 20);
+                let client = builder.connect().await.unwrap();
+                on_lane(&client).await;
+                client.subscribe("flood").await.unwrap();
+                ready.send(()).unwrap();
+                // Nothing of it runs, until all of it has been written and the broker has gone.
+                told.recv().unwrap();
+                let mut received = 0;
+                while let Some(frame) = client.recv().await {
+                    received += usize::from(frame.topic() == Some("flood"));
+                }
+                (received, client.lost_frames())
+            })
+        });
+        is_ready.await.unwrap();
+        for _ in 0..3 * QUEUE {
+            publisher.publish("flood", "x").await.unwrap();
+        }
+        publisher.publish("flood", "x").qos(QoS::Processed).await.unwrap();
+        bus.shut_down().await;
+        go_on.send(()).unwrap();
+        assert_eq!(stalled.join().unwrap(), (3 * QUEUE + 1, 0));
+    })
+    .await;
+}

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::program::{Place, Running};
-use crate::support::{WATCHDOG, next_datagram};
+use crate::program::{Place, Running, clean};
+use crate::support::{Flavor, WATCHDOG, next_datagram};
 
 /// A service manager that listens.
 struct Manager {
@@ -48,7 +48,11 @@ fn a_service_is_ready_when_it_listens_and_says_when_it_stops() {
 #[test]
 fn a_service_stays_in_the_foreground_whatever_its_file_says() {
     let manager = Manager::new();
-    let mut service = Running::start(manager.service().arg("-D"));
+    // What systemd says to the process that it starts.
+    let mut shell = clean("sh");
+    shell.args(["-c", "SYSTEMD_EXEC_PID=$$ exec \"$@\"", "sh"]).arg(Flavor::Busway.program()).arg("-D");
+    shell.arg("-B").arg(manager.place.socket()).env("NOTIFY_SOCKET", manager.place.directory.join("notify"));
+    let mut service = Running::start(&mut shell);
     assert_eq!(manager.hear(), "READY=1");
     assert!(manager.place.serves(), "at once, without a wait");
     service.signal(Signal::TERM);

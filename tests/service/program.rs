@@ -48,7 +48,15 @@ pub(crate) fn buswayd() -> Command {
 /// A program without what another service manager may have told this process.
 pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "RUNTIME_DIRECTORY"] {
+    for name in [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "RUNTIME_DIRECTORY",
+        "SYSTEMD_EXEC_PID",
+    ] {
         command.env_remove(name);
     }
     command

@@ -127,7 +127,7 @@ pub(crate) enum Rpc {
     /// Call a method and print its answer
     ///
     /// An answer that is a MessagePack value, as typed methods return it, is printed as JSON, with --json in "value". So
-    /// is an answer of one ASCII letter, which is MessagePack, too: a number.
+    /// are some very short texts, which are MessagePack, too: one ASCII letter is a number.
     Call(RpcCall),
 }
 

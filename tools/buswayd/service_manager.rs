@@ -70,8 +70,9 @@ fn take(passed: &mut ListenFd, index: usize) -> Result<Inherited, Failure> {
 /// Whether a service manager has passed something to this very process, or waits for a word of it: a daemon that it
 /// starts would be nobody for it.
 pub(crate) fn waits_for_this_process() -> bool {
-    let is_this = std::env::var("LISTEN_PID").is_ok_and(|pid| pid.parse() == Ok(std::process::id()));
-    is_this || std::env::var_os("NOTIFY_SOCKET").is_some()
+    let is_this = |name| std::env::var(name).is_ok_and(|pid| pid.parse() == Ok(std::process::id()));
+    // The socket alone may be for somebody from whom this process has inherited it.
+    is_this("LISTEN_PID") || is_this("SYSTEMD_EXEC_PID") && std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// The broker listens.

@@ -55,11 +55,12 @@ fn run(options: &Options) -> Result<bool> {
         Command::All => {
             let parts = [Command::Compare, Command::Tails, Command::Scale, Command::SystemCalls];
             let parts = parts.iter().map(|part| measure(options, part)).collect::<Result<Vec<_>>>()?;
-            report(options, &parts)
+            // What was asked for may be in some of them alone.
+            report(options, &parts.into_iter().flatten().collect::<Vec<_>>())
         }
         part => {
             let part = measure(options, &part)?;
-            report(options, &[part])
+            report(options, &Vec::from_iter(part))
         }
     }
 }
@@ -72,21 +73,21 @@ struct Part {
     has_failed: bool,
 }
 
-/// Measures a part and writes it down.
-fn measure(options: &Options, part: &Command) -> Result<Part> {
+/// Measures a part and writes it down; `None` when nothing of it was asked for.
+fn measure(options: &Options, part: &Command) -> Result<Option<Part>> {
     driver::raise_descriptor_limit();
     let settings = options.settings(part);
     let info = RunInfo::new(&settings);
     // What cannot be kept is found out before it is measured.
     Record::read(&options.output)?.write(&options.output)?;
-    let keep = |name: &'static str, samples: &Samples| -> Result<Part> {
+    let keep = |name: &'static str, samples: &Samples| -> Result<Option<Part>> {
         if samples.values.is_empty() && !samples.has_failed {
-            return Err("nothing was measured: no work of that name, or none of the systems is in this build".into());
+            return Ok(None);
         }
         let mut record = Record::read(&options.output)?;
         record.replace(name, samples, &info);
         record.write(&options.output)?;
-        Ok(Part { name, has_failed: samples.has_failed })
+        Ok(Some(Part { name, has_failed: samples.has_failed }))
     };
     match part {
         Command::Tails => keep("tails", &driver::tails(&settings)),
@@ -96,7 +97,7 @@ fn measure(options: &Options, part: &Command) -> Result<Part> {
     }
 }
 
-fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<Part>) -> Result<Part> {
+fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<Option<Part>>) -> Result<Option<Part>> {
     let name = "compare";
     let samples = driver::compare(settings, |so_far| {
         // Half an hour should not be lost for an interrupt.
@@ -108,6 +109,9 @@ fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<
 }
 
 fn report(options: &Options, parts: &[Part]) -> Result<bool> {
+    if parts.is_empty() {
+        return Err("nothing was measured: no work of that name, or none of the systems is in this build".into());
+    }
     let record = Record::read(&options.output)?;
     record.print(&parts.iter().map(|part| part.name).collect::<Vec<_>>())?;
     let all_reached = record.print_targets()?;

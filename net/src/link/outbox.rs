@@ -86,7 +86,7 @@ impl Outbox {
         let new = State { socket: Some(socket), queue, corked, busy: state.busy, ..State::default() };
         let mut old = std::mem::replace(&mut *state, new);
         drop(state);
-        old.waiting.drain(..).for_each(Waker::wake);
+        old.take_waiting().for_each(Waker::wake);
     }
 
     /// Allows writing; the caller flushes.
@@ -238,7 +238,7 @@ impl Outbox {
         if state.taken_bytes.saturating_sub(state.bytes() as u64) >= bytes {
             return Poll::Ready(true);
         }
-        state.wait(context);
+        state.wait_for_progress(context);
         Poll::Pending
     }
 
@@ -256,7 +256,7 @@ impl Outbox {
             if let Some(socket) = &state.socket {
                 socket.finish_writing();
             }
-            state.waiting.drain(..).for_each(Waker::wake);
+            state.take_waiting().for_each(Waker::wake);
         }
         Poll::Ready(state.finished)
     }
@@ -290,10 +290,10 @@ impl Outbox {
         // A writer that is busy just now has taken its part, and drops it when it sees that the connection is gone.
         let writing = std::mem::take(&mut state.writing);
         state.in_flight = (0, 0);
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.take_waiting();
         drop(state);
         drop((queue, writing));
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.for_each(Waker::wake);
         level
     }
 }

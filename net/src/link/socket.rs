@@ -25,9 +25,6 @@ use super::watch::{readable, watch};
 const SEND_BUFFER: usize = 1 << 20;
 /// Descriptors that one message may carry.
 const MAX_DESCRIPTORS: usize = 8;
-/// A TCP connection of a client ends when what it has sent is not received for so many milliseconds: by itself the
-/// system would try for a quarter of an hour.
-const TCP_PATIENCE: u32 = 30_000;
 /// Between attempts to connect to a broker whose queue of new connections is full.
 const CONNECT_RETRY: Duration = Duration::from_millis(5);
 
@@ -132,10 +129,7 @@ impl Socket {
             }
             Endpoint::Tcp(address) => {
                 let stream = tokio::net::TcpStream::connect(address).await?;
-                let descriptor = OwnedFd::from(stream.into_std()?);
-                // Not every system has it.
-                let _ = rustix::net::sockopt::set_tcp_user_timeout(&descriptor, TCP_PATIENCE);
-                Self::from_tcp(descriptor)
+                Self::from_tcp(stream.into_std()?.into())
             }
         }
     }

@@ -96,7 +96,7 @@ impl Remote {
     async fn wind_up(&self) {
         #[cfg(feature = "shm")]
         if let Some(lane) = self.lane.current() {
-            let frames = lane.taken();
+            let frames = lane.finish();
             poll_fn(|context| lane.poll_written(context, frames)).await;
         }
         if poll_fn(|context| self.outbox.poll_finish(context)).await {

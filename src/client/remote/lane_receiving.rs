@@ -57,7 +57,7 @@ impl Remote {
             let outcome = self.turn(socket, receiver, &mut side, &mut busy).await;
             let news = std::mem::take(&mut receiver.news);
             if let Err(reason) = outcome {
-                return self.last_frames(receiver, side, &news).err().unwrap_or(reason);
+                return self.last_frames(receiver, side, &news).await.err().unwrap_or(reason);
             }
             for news in news {
                 if let Err(reason) = self.heed(news, receiver, &mut side) {
@@ -143,10 +143,13 @@ impl Remote {
 
     /// The socket has ended: hands on what the broker has sent by the lane before that, also when the end has come
     /// with the switch.
-    fn last_frames(&self, receiver: &mut Receiver, side: Option<Side>, news: &[LaneNews]) -> Result<(), String> {
+    async fn last_frames(&self, receiver: &mut Receiver, side: Option<Side>, news: &[LaneNews]) -> Result<(), String> {
         let Some(mut side) = side else { return Ok(()) };
         if side.is_switched || news.iter().any(|news| matches!(news, LaneNews::Switch)) {
-            while self.hand_on_lane(receiver, &mut side.intake)?.1 {}
+            while self.hand_on_lane(receiver, &mut side.intake)?.1 {
+                // Whoever takes them has its turn: its queue may be shorter than the ring.
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }

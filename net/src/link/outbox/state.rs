@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) taken_bytes: u64,
     pub(super) progress: u64,
     pub(super) waiting: Vec<Waker>,
+    /// Who waits until something is written, and looks at each progress.
+    pub(super) flushing: Vec<Waker>,
 }
 
 impl State {
@@ -113,8 +115,21 @@ impl State {
     }
 
     pub(super) fn wait(&mut self, context: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            self.waiting.push(context.waker().clone());
-        }
+        add(&mut self.waiting, context);
+    }
+
+    pub(super) fn wait_for_progress(&mut self, context: &Context<'_>) {
+        add(&mut self.flushing, context);
+    }
+
+    /// Everybody who waits, to be woken.
+    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.flushing))
+    }
+}
+
+fn add(wakers: &mut Vec<Waker>, context: &Context<'_>) {
+    if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+        wakers.push(context.waker().clone());
     }
 }

@@ -172,13 +172,14 @@ impl Outbox {
     /// because it waits for the peer to do so.
     fn give_up(&self, mut state: MutexGuard<'_, State>, socket: &Socket) {
         state.broken = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.take_waiting();
         drop(state);
         socket.shut_down();
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.for_each(Waker::wake);
     }
 
     fn wake_waiting(&self, state: &mut State) {
+        state.flushing.drain(..).for_each(Waker::wake);
         if !state.waiting.is_empty() && !self.over_half(state) {
             state.waiting.drain(..).for_each(Waker::wake);
         }

@@ -137,7 +137,8 @@ impl Connection {
         }
     }
 
-    /// Routes what is in the ring, at most `turn` records of it, as one batch. The last turn of a client that has gone does not end early.
+    /// Routes what is in the ring, at most `turn` records of it, as one batch. The last turn of a client that has gone
+    /// does not end early.
     fn route_lane(
         &mut self,
         lane: &Arc<DownLane>,

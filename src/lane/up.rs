@@ -14,7 +14,7 @@ use busway_net::wire::{Limits, Operation, QoS};
 use busway_shm::layout::{ControlLayout, HEADER, Head, Header, MAGIC, PAGE, VERSION, operation};
 use busway_shm::{
     Arenas, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer, ReturnReader,
-    Returns, Slots, UpBell, Violation,
+    Returns, Slots, UpBell, Violation, record_length,
 };
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
@@ -78,6 +78,11 @@ impl UpLane {
         let (Some(up_layout), Some(down_layout)) = (up_layout, down_layout) else {
             return Err(invalid("the broker's lane has impossible sizes"));
         };
+        // The longest record that is written without asking whether a ring takes it.
+        let longest = record_length(limits.max_path, limits.max_name, COPY_MAX);
+        if up_layout.max_record() < longest {
+            return Err(invalid("the broker's lane has a ring that is too small for its records"));
+        }
         let down = Arc::new(PeerSegment::map(&down, down_layout.total())?);
         let up = Arc::new(OwnSegment::take_over(&up, up_layout.total())?);
         let arenas = Arenas::new();

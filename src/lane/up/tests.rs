@@ -4,14 +4,18 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
 
-const LAYOUT: ControlLayout = ControlLayout { ring: ControlLayout::MIN_RING, slots: 8 };
+const LAYOUT: ControlLayout = ControlLayout { ring: 4 * ControlLayout::MIN_RING, slots: 8 };
 const LIMITS: OutboxLimits = OutboxLimits { frames: 8, bytes: 1 << 10 };
 
 /// A lane whose broker says and reads nothing.
 fn lane() -> Arc<UpLane> {
-    let up = create_for_peer(c"up", LAYOUT.total()).unwrap();
-    let (own, down) = OwnSegment::create_control(c"down", LAYOUT).unwrap();
-    let (ring, slots) = (u32::try_from(LAYOUT.ring).unwrap(), u32::try_from(LAYOUT.slots).unwrap());
+    lane_of(LAYOUT).unwrap()
+}
+
+fn lane_of(layout: ControlLayout) -> io::Result<Arc<UpLane>> {
+    let up = create_for_peer(c"up", layout.total()).unwrap();
+    let (own, down) = OwnSegment::create_control(c"down", layout).unwrap();
+    let (ring, slots) = (u32::try_from(layout.ring).unwrap(), u32::try_from(layout.slots).unwrap());
     let header = Header {
         magic: MAGIC.into(),
         version: VERSION.into(),
@@ -26,7 +30,13 @@ fn lane() -> Arc<UpLane> {
     let bells = [up_bell.into_descriptor(), down_bell.waiting_end().try_clone_to_owned().unwrap()];
     let descriptors = [up, down].into_iter().chain(bells).collect();
     let outbox = Arc::new(Outbox::new(LIMITS, Handle::current()));
-    UpLane::take_over(descriptors, &outbox, (LIMITS, &Limits::default(), ShmTrust::All)).unwrap().lane
+    UpLane::take_over(descriptors, &outbox, (LIMITS, &Limits::default(), ShmTrust::All)).map(|taken| taken.lane)
+}
+
+#[tokio::test]
+async fn a_ring_that_is_too_small_for_records_is_refused_instead_of_written() {
+    assert!(lane_of(ControlLayout { ring: ControlLayout::MIN_RING, ..LAYOUT }).is_err());
+    assert!(lane_of(LAYOUT).is_ok());
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::support::{Bus, next, on_lane, until};
 
-/// Far more than a ring or the buffers of a socket hold, with the queue behind them.
-pub(crate) const FRAMES: u64 = 3_000;
+/// Far more than a ring or the buffers of a socket hold, with the queues before and behind them: of payloads that all go
+/// in place a ring holds some 3,000.
+pub(crate) const FRAMES: u64 = 6_000;
 /// Goes by an arena on the lane.
 pub(crate) const FRAME_BYTES: usize = 8 << 10;
 pub(crate) const QUEUE: usize = 64;

@@ -112,13 +112,13 @@ impl Sample {
         count
     }
 
-    /// Writes `heads` and then its own bytes from `position` on to a socket, see [`PeerSegment::send`].
+    /// Writes `heads` and then a range of its own bytes to a socket, as far as it has them; see [`PeerSegment::send`].
     ///
     /// # Errors
     /// As of a non-blocking `sendmsg`.
-    pub fn send(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize> {
-        let start = self.range.end.min(self.range.start.saturating_add(position));
-        self.segment.send(socket, heads, &(start..self.range.end))
+    pub fn send(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], range: Range<usize>) -> io::Result<usize> {
+        let place = |position: usize| self.range.end.min(self.range.start.saturating_add(position));
+        self.segment.send(socket, heads, &(place(range.start)..place(range.end.max(range.start))))
     }
 
     /// Whether this process received it, and not the one that forked it.

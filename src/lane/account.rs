@@ -219,9 +219,9 @@ impl Pin {
         &self,
         socket: std::os::fd::BorrowedFd<'_>,
         heads: &[std::io::IoSlice<'_>],
-        position: usize,
+        range: std::ops::Range<usize>,
     ) -> std::io::Result<usize> {
-        self.payload.sample.send(socket, heads, position)
+        self.payload.sample.send(socket, heads, range)
     }
 }
 

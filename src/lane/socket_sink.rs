@@ -131,9 +131,9 @@ impl busway_net::link::BodyObject for Pin {
         &self,
         socket: std::os::fd::BorrowedFd<'_>,
         heads: &[std::io::IoSlice<'_>],
-        position: usize,
+        range: std::ops::Range<usize>,
     ) -> std::io::Result<usize> {
-        self.send(socket, heads, position)
+        self.send(socket, heads, range)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -19,12 +20,12 @@ pub trait BodyObject: Send + Sync {
         self.len() == 0
     }
 
-    /// Writes `heads`, then its own bytes from `position` on, without blocking; returns how many bytes were
-    /// written, those of the heads included.
+    /// Writes `heads`, then these of its own bytes, without blocking; returns how many bytes were written, those of the
+    /// heads included.
     ///
     /// # Errors
     /// As of a non-blocking write: never 0 where there is something to write.
-    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize>;
+    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], range: Range<usize>) -> io::Result<usize>;
 }
 
 /// What stands between the bytes that were copied in.
@@ -167,44 +168,48 @@ impl Writing {
         if self.is_done() { 0 } else { (self.batch.frames * self.bytes_left()).div_ceil(self.batch.bytes) }
     }
 
-    /// One system call. Says whether the socket took all that it was offered.
-    pub(super) fn write_once(&mut self, socket: &Socket) -> io::Result<bool> {
+    /// One system call, of `most` bytes at most. Says whether the socket took all that it was offered.
+    pub(super) fn write_once(&mut self, socket: &Socket, most: usize) -> io::Result<bool> {
         if self.next_body < self.batch.bodies.len() {
-            return self.write_with_bodies(socket);
+            return self.write_with_bodies(socket, most);
         }
         let rest = &self.batch.inline[self.inline..];
+        let rest = &rest[..rest.len().min(most)];
         let offered = rest.len();
         let sent = socket.try_write(&[IoSlice::new(rest)]);
         self.account(sent, offered)
     }
 
-    fn write_with_bodies(&mut self, socket: &Socket) -> io::Result<bool> {
+    fn write_with_bodies(&mut self, socket: &Socket, most: usize) -> io::Result<bool> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (mut count, mut offered) = (0, 0);
         let (mut inline, mut next_body, mut in_body) = (self.inline, self.next_body, self.in_body);
         let mut object = None;
         let mut descriptors: Option<&[OwnedFd]> = None;
-        while count < MAX_SLICES {
+        while count < MAX_SLICES && offered < most {
             let end = self.batch.bodies.get(next_body).map_or(self.batch.inline.len(), |(position, _)| *position);
             if inline < end {
-                slices[count] = IoSlice::new(&self.batch.inline[inline..end]);
+                let step = (end - inline).min(most - offered);
+                slices[count] = IoSlice::new(&self.batch.inline[inline..inline + step]);
                 count += 1;
-                offered += end - inline;
-                inline = end;
+                offered += step;
+                inline += step;
                 continue;
             }
             match self.batch.bodies.get(next_body).map(|(_, body)| body) {
                 None => break,
                 Some(Body::Bytes(bytes)) => {
                     if in_body < bytes.len() {
-                        slices[count] = IoSlice::new(&bytes[in_body..]);
+                        let step = (bytes.len() - in_body).min(most - offered);
+                        slices[count] = IoSlice::new(&bytes[in_body..in_body + step]);
                         count += 1;
-                        offered += bytes.len() - in_body;
+                        offered += step;
                     }
                 }
                 Some(Body::Object(body)) => {
-                    offered += body.len() - in_body;
-                    object = Some((Arc::clone(body), in_body));
+                    let step = (body.len() - in_body).min(most - offered);
+                    offered += step;
+                    object = Some((Arc::clone(body), in_body..in_body + step));
                     break;
                 }
                 Some(Body::Descriptors(riders)) if count == 0 && descriptors.is_none() => descriptors = Some(riders),
@@ -215,7 +220,7 @@ impl Writing {
         }
         let slices = &slices[..count];
         let sent = match (object, descriptors) {
-            (Some((object, position)), None) => object.write_to(socket.as_fd(), slices, position),
+            (Some((object, range)), None) => object.write_to(socket.as_fd(), slices, range),
             (_, Some(_)) if count == 0 => {
                 let reason = "descriptors ride on a byte of their own frame, and there is none";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));

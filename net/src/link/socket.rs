@@ -1,6 +1,7 @@
 //! One connection.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,8 @@ use super::watch::{readable, watch};
 
 /// The send buffer asked for on both ends: large payloads then take a fifth fewer turns.
 const SEND_BUFFER: usize = 1 << 20;
+/// Bytes that one call reads: between two of them others have their turn.
+const LONGEST_READ: usize = 256 << 10;
 /// Descriptors that one message may carry.
 const MAX_DESCRIPTORS: usize = 8;
 /// Between attempts to connect to a broker whose queue of new connections is full.
@@ -51,7 +54,8 @@ pub enum Origin {
 /// A connected stream socket, non-blocking, registered with the runtime for reading only.
 #[derive(Debug)]
 pub struct Socket {
-    descriptor: AsyncFd<OwnedFd>,
+    /// A file, because that can read a part of the room.
+    descriptor: AsyncFd<File>,
 }
 
 /// What one read brought.
@@ -85,7 +89,7 @@ impl Socket {
                 let _ = rustix::net::sockopt::set_socket_send_buffer_size(&descriptor, half);
             }
         }
-        Ok(Self { descriptor: watch(descriptor, Interest::READABLE)? })
+        Ok(Self { descriptor: watch(File::from(descriptor), Interest::READABLE)? })
     }
 
     /// Takes a connected TCP stream over: no delay, and keep-alive so that a vanished host is noticed.
@@ -261,7 +265,7 @@ impl AsFd for Socket {
 /// A socket on which something is likely to be read.
 #[derive(Debug)]
 pub struct Readiness<'a> {
-    guard: AsyncFdReadyGuard<'a, OwnedFd>,
+    guard: AsyncFdReadyGuard<'a, File>,
     socket: &'a Socket,
 }
 
@@ -273,6 +277,9 @@ impl Readiness<'_> {
     /// When the connection is gone.
     pub fn read(&mut self, room: &mut Vec<u8>) -> io::Result<Chunk> {
         let spare = room.capacity() - room.len();
+        if spare > LONGEST_READ {
+            return self.read_part(room);
+        }
         loop {
             match rustix::net::recv(self.socket, spare_capacity(room), RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Ok(Chunk::End),
@@ -287,6 +294,23 @@ impl Readiness<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// As [`read`](Readiness::read), but at most [`LONGEST_READ`] bytes.
+    fn read_part(&mut self, room: &mut Vec<u8>) -> io::Result<Chunk> {
+        let before = room.len();
+        let mut part = self.socket.descriptor.get_ref().take(LONGEST_READ as u64);
+        let outcome = part.read_to_end(room);
+        match (outcome, room.len() - before) {
+            (Err(error), count) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.guard.clear_ready();
+                Ok(if count == 0 { Chunk::Empty } else { Chunk::Last(count) })
+            }
+            (Err(error), 0) => Err(error),
+            (Ok(_), 0) => Ok(Chunk::End),
+            // What has ended it comes again with the next read.
+            (_, count) => Ok(Chunk::Full(count)),
         }
     }
 

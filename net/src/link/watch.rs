@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::Interest;
@@ -10,12 +10,12 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// Registers a descriptor with the runtime.
 #[allow(deprecated, reason = "deprecated for sources that may change their descriptor: an `OwnedFd` cannot")]
-pub(super) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watch<D: AsRawFd>(descriptor: D, interest: Interest) -> io::Result<AsyncFd<D>> {
     AsyncFd::with_interest(descriptor, interest)
 }
 
 /// Waits with the descriptor's one place for a waker, which costs less than to enter and leave its list of many.
-pub(super) async fn readable(descriptor: &AsyncFd<OwnedFd>) -> io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
+pub(super) async fn readable<D: AsRawFd>(descriptor: &AsyncFd<D>) -> io::Result<AsyncFdReadyGuard<'_, D>> {
     poll_fn(|context| descriptor.poll_read_ready(context)).await
 }
 

@@ -1,6 +1,7 @@
 //! Bodies that are not copied.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -85,7 +86,7 @@ impl BodyObject for Liar {
         10
     }
 
-    fn write_to(&self, _: BorrowedFd<'_>, _: &[IoSlice<'_>], _: usize) -> io::Result<usize> {
+    fn write_to(&self, _: BorrowedFd<'_>, _: &[IoSlice<'_>], _: Range<usize>) -> io::Result<usize> {
         Ok(0)
     }
 }
@@ -106,12 +107,12 @@ impl BodyObject for Interrupted {
         self.0.len()
     }
 
-    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize> {
+    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], range: Range<usize>) -> io::Result<usize> {
         if self.0.calls.load(Ordering::Relaxed).is_multiple_of(2) {
             self.0.calls.fetch_add(1, Ordering::Relaxed);
             return Err(io::ErrorKind::Interrupted.into());
         }
-        self.0.write_to(socket, heads, position)
+        self.0.write_to(socket, heads, range)
     }
 }
 

@@ -9,3 +9,4 @@ mod outbox;
 mod reading;
 mod reconnect;
 mod support;
+mod turns;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -63,7 +64,7 @@ impl<F: FnOnce() + Send> BodyObject for Meanwhile<F> {
         1
     }
 
-    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], _: usize) -> io::Result<usize> {
+    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], _: Range<usize>) -> io::Result<usize> {
         if !heads.is_empty() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             return Ok(rustix::net::sendmsg(socket, heads, &mut SendAncillaryBuffer::default(), flags)?);
@@ -183,7 +184,7 @@ impl BodyObject for LastLook {
         1
     }
 
-    fn write_to(&self, _: BorrowedFd<'_>, _: &[IoSlice<'_>], _: usize) -> io::Result<usize> {
+    fn write_to(&self, _: BorrowedFd<'_>, _: &[IoSlice<'_>], _: Range<usize>) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,11 +104,11 @@ impl BodyObject for FakeObject {
         self.bytes.len()
     }
 
-    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], position: usize) -> io::Result<usize> {
+    fn write_to(&self, socket: BorrowedFd<'_>, heads: &[IoSlice<'_>], range: Range<usize>) -> io::Result<usize> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let end = self.bytes.len().min(position.saturating_add(self.stride));
+        let end = range.end.min(range.start.saturating_add(self.stride));
         let slices: Vec<IoSlice<'_>> =
-            heads.iter().map(|head| IoSlice::new(head)).chain([IoSlice::new(&self.bytes[position..end])]).collect();
+            heads.iter().map(|head| IoSlice::new(head)).chain([IoSlice::new(&self.bytes[range.start..end])]).collect();
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         Ok(rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), flags)?)
     }

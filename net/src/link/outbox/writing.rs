@@ -13,14 +13,19 @@ use crate::link::Socket;
 
 /// A party writes at most this many batches before it hands over: frames of others must not hold it for ever.
 const MAX_ROUNDS: usize = 8;
+/// A party writes about as many bytes before others have their turn: a large payload must not keep small ones waiting
+/// that are written by the same thread.
+const TURN: usize = 512 << 10;
 /// Between two looks at a blocked socket, when the system has no descriptor for a proper wait.
 const RETRY: Duration = Duration::from_millis(10);
 
 enum Outcome {
     /// Nothing is left.
     Done,
-    /// The socket takes no more, or others should have their turn.
+    /// The socket takes no more.
     Blocked,
+    /// Others should have their turn.
+    Paused,
     /// There is no connection, or it is broken.
     Closed,
     /// The connection was closed or replaced meanwhile; what a new one was to write is left to this party.
@@ -37,7 +42,8 @@ impl Outbox {
             }
             match self.write(state) {
                 Outcome::Replaced => {}
-                Outcome::Blocked => return self.spawn_drain(),
+                Outcome::Blocked => return self.spawn_drain(true),
+                Outcome::Paused => return self.spawn_drain(false),
                 Outcome::Done | Outcome::Closed => return,
             }
         }
@@ -63,7 +69,8 @@ impl Outbox {
                     Outcome::Done => return true,
                     Outcome::Closed => return false,
                     Outcome::Replaced => continue,
-                    Outcome::Blocked => {}
+                    Outcome::Paused if Instant::now() < deadline => continue,
+                    Outcome::Paused | Outcome::Blocked => {}
                 }
             } else {
                 drop(state);
@@ -71,7 +78,7 @@ impl Outbox {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 if may_write {
-                    self.spawn_drain();
+                    self.spawn_drain(true);
                 }
                 return false;
             }
@@ -93,17 +100,19 @@ impl Outbox {
         }
     }
 
-    fn spawn_drain(self: &Arc<Self>) {
+    fn spawn_drain(self: &Arc<Self>, is_full: bool) {
         let outbox = Arc::clone(self);
-        self.runtime.spawn(async move { outbox.drain().await });
+        self.runtime.spawn(async move { outbox.drain(is_full).await });
     }
 
-    /// Waits for room and goes on writing until nothing is left. More than one of these may be about: each goes on
-    /// only while its connection is the current one and blocked.
-    async fn drain(self: Arc<Self>) {
+    /// Waits for room in a full socket, or for the turns of others, and goes on writing until nothing is left. More than
+    /// one of these may be about: each goes on only while its connection is the current one and blocked.
+    async fn drain(self: Arc<Self>, mut is_full: bool) {
         loop {
             let Some(socket) = self.state.lock().socket.clone() else { return };
-            if socket.writable().await.is_err() {
+            if !is_full {
+                tokio::task::yield_now().await;
+            } else if socket.writable().await.is_err() {
                 // Out of descriptors, which is not this peer's fault: look again instead of being told.
                 tokio::time::sleep(RETRY).await;
             }
@@ -114,7 +123,8 @@ impl Outbox {
             }
             state.blocked = false;
             match self.write(state) {
-                Outcome::Blocked => {}
+                Outcome::Blocked => is_full = true,
+                Outcome::Paused => is_full = false,
                 Outcome::Replaced => return self.flush(),
                 Outcome::Done | Outcome::Closed => return,
             }
@@ -125,6 +135,7 @@ impl Outbox {
     fn write<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Outcome {
         let Some(socket) = state.socket.clone() else { return Outcome::Closed };
         state.busy = true;
+        let mut left = TURN;
         for _ in 0..MAX_ROUNDS {
             let mut writing = std::mem::take(&mut state.writing);
             if writing.is_done() {
@@ -139,8 +150,10 @@ impl Outbox {
             state.in_flight = (writing.frames_left(), before);
             drop(state);
             let mut outcome = Ok(true);
-            while !writing.is_done() && matches!(outcome, Ok(true)) {
-                outcome = writing.write_once(&socket);
+            while !writing.is_done() && matches!(outcome, Ok(true)) && left > 0 {
+                let before = writing.bytes_left();
+                outcome = writing.write_once(&socket, left);
+                left = left.saturating_sub(before - writing.bytes_left());
             }
             state = self.state.lock();
             state.in_flight = (0, 0);
@@ -153,9 +166,12 @@ impl Outbox {
             state.writing = writing;
             self.wake_waiting(&mut state);
             match outcome {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(true) if left > 0 || state.bytes() == 0 => {}
+                Ok(true) => break,
+                Ok(false) => return Self::pause(&mut state, Outcome::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Self::pause(&mut state, Outcome::Blocked);
+                }
                 Err(_) => {
                     state.busy = false;
                     self.give_up(state, &socket);
@@ -163,9 +179,14 @@ impl Outbox {
                 }
             }
         }
+        Self::pause(&mut state, Outcome::Paused)
+    }
+
+    /// Whoever hears of the outcome goes on with the rest.
+    fn pause(state: &mut State, outcome: Outcome) -> Outcome {
         state.busy = false;
         state.blocked = true;
-        Outcome::Blocked
+        outcome
     }
 
     /// The connection is of no use any longer. Its reader sees the end and closes it, also one that does not read

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use busway::client::Transport;
-use busway::{Client, QoS};
+use busway::{Client, QoS, ShmTrust};
 
 use crate::child::Actor;
-use crate::place::{broker, broker_by, listed};
+use crate::place::{broker, broker_by, listed, places};
 use crate::support::{BrokerProcess, TemporaryDirectory, WATCHDOG};
 
 fn run(play: impl Future<Output = ()>) {
@@ -22,7 +22,11 @@ fn run(play: impl Future<Output = ()>) {
 
 /// A client whose lane has been decided.
 async fn decided(socket: PathBuf, name: &str) -> Client {
-    let client = Client::builder(socket, name).timeout(WATCHDOG).connect().await.expect("it connects");
+    decided_by(Client::builder(socket, name)).await
+}
+
+async fn decided_by(builder: busway::client::Builder) -> Client {
+    let client = builder.timeout(WATCHDOG).connect().await.expect("it connects");
     // It asks right after it has connected.
     let undecided = [Some(busway::LaneOff::Negotiating), Some(busway::LaneOff::NotAsked)];
     while undecided.contains(&client.lane_off_reason()) {
@@ -105,6 +109,10 @@ fn with_no_trust_every_payload_is_copied() {
         for length in [10, 5_000, 3 << 20] {
             assert_eq!(exchange(&from, &to, 20, length).await, 0);
         }
+        let (in_place, copied) = places(&broker, "to");
+        assert_eq!(in_place, 0);
+        // Of the large ones, those that came before their sender had an arena do not count.
+        assert!((1..=40).contains(&copied), "{copied} copied");
     });
 }
 
@@ -115,7 +123,9 @@ fn a_small_budget_for_arenas_means_copies_beyond_it() {
         let (from, to) = (decided(broker.socket(), "from").await, decided(broker.socket(), "to").await);
         assert_eq!((from.transport(), to.transport()), (Transport::Lane, Transport::Lane));
         assert_eq!(exchange(&from, &to, 10, 24 << 20).await, 0);
-        assert!(exchange(&from, &to, 50, 100_000).await > 0, "what fits goes in place");
+        let in_place = exchange(&from, &to, 50, 100_000).await;
+        assert!(in_place > 0, "what fits goes in place");
+        assert_eq!(places(&broker, "to").0, in_place as u64, "as the broker counts");
     });
 }
 
@@ -175,22 +185,39 @@ fn a_proxy_that_passes_no_descriptors_means_sockets() {
     });
 }
 
-/// As another user, with a copy of this program where that user can start it.
-#[test]
-fn another_user_gets_a_lane_and_only_copies() {
+/// A reporter of another user, a copy of this program where that user can start it, and a parent with this trust, at a
+/// broker with these options; whether the parent reads in place.
+fn expect_echoes_of_another_user(options: &[&str], trust: ShmTrust, in_place: bool) {
     const NOBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
         return crate::strangers::skip("another user", "only root can start processes of others");
     }
-    let broker = broker(&["--socket-mode", "0666"]);
+    let broker = broker(&[&["--socket-mode", "0666"], options].concat());
     let directory = TemporaryDirectory::new();
     let program = directory.join("as-nobody");
     std::fs::copy(std::env::current_exe().expect("a test knows its program"), &program).expect("it can be copied");
     let mut actor = Actor::start_as(NOBODY, &program, "reporter", &broker.socket());
     actor.expect("lane ");
-    expect_echoes(&broker, false);
+    expect_echoes(&broker, trust, in_place);
+    // It trusts its own user alone.
     actor.expect("in place 0");
     actor.kill();
+}
+
+#[test]
+fn another_user_gets_a_lane_and_only_copies() {
+    expect_echoes_of_another_user(&[], ShmTrust::SameUser, false);
+}
+
+#[test]
+fn payloads_of_another_user_are_read_in_place_where_the_broker_and_the_client_trust_all() {
+    expect_echoes_of_another_user(&["--shm-trust", "all"], ShmTrust::All, true);
+}
+
+#[test]
+fn one_of_the_two_that_trusts_all_is_not_enough() {
+    expect_echoes_of_another_user(&[], ShmTrust::All, false);
+    expect_echoes_of_another_user(&["--shm-trust", "all"], ShmTrust::SameUser, false);
 }
 
 /// Starts a program under a filter that lets it make no memfd.
@@ -221,7 +248,7 @@ fn a_client_that_may_make_no_memfd_gets_a_lane() {
     command.args(["-c", WITHOUT_MEMFD]).arg(std::env::current_exe().expect("a test knows its program"));
     let mut actor = Actor::start_by(command, "reporter", &broker.socket());
     actor.expect("lane ");
-    expect_echoes(&broker, true);
+    expect_echoes(&broker, ShmTrust::SameUser, true);
     assert_ne!(actor.hear(), "in place 0");
     actor.kill();
 }
@@ -233,9 +260,9 @@ fn a_broker_that_may_make_no_memfd_serves_sockets_and_says_so() {
 }
 
 /// Ten payloads to a reporter and back; whether some of those that come back are read in place.
-fn expect_echoes(broker: &BrokerProcess, in_place: bool) {
+fn expect_echoes(broker: &BrokerProcess, trust: ShmTrust, in_place: bool) {
     run(async {
-        let parent = decided(broker.socket(), "parent").await;
+        let parent = decided_by(Client::builder(broker.socket(), "parent").shm_trust(trust)).await;
         parent.subscribe("from/reporter").await.expect("it subscribes");
         let mut places = 0;
         for number in 0..10 {

@@ -89,6 +89,14 @@ pub(crate) fn listed(broker: &BrokerProcess, client: &str) -> (String, Option<St
     (text(entry, "transport").to_owned(), entry["lane_off_reason"].as_str().map(str::to_owned))
 }
 
+/// What `client.list` says of the large payloads that went to a client: read in place, and copied.
+pub(crate) fn places(broker: &BrokerProcess, client: &str) -> (u64, u64) {
+    let list = list(broker);
+    let entry = list.iter().find(|entry| text(entry, "name") == client).expect("the client is listed");
+    let count = |field: &str| entry[field].as_u64().expect("a client on the lane has these counts");
+    (count("in_place"), count("copied"))
+}
+
 /// Who is registered.
 pub(crate) fn names(broker: &BrokerProcess) -> Vec<String> {
     list(broker).iter().map(|entry| text(entry, "name").to_owned()).collect()

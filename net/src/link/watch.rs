@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// Registers a descriptor with the runtime.
-#[allow(deprecated, reason = "deprecated for sources that may change their descriptor: an `OwnedFd` cannot")]
+#[allow(deprecated, reason = "deprecated for sources that may change their descriptor: `OwnedFd` and `File` cannot")]
 pub(super) fn watch<D: AsRawFd>(descriptor: D, interest: Interest) -> io::Result<AsyncFd<D>> {
     AsyncFd::with_interest(descriptor, interest)
 }

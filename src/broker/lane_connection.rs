@@ -3,20 +3,15 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use busway_net::link::{BusyPoll, Socket, Watch};
 
 use super::connection::{Connection, End, Never};
 use super::negotiation::Switched;
-use super::pace::Pace;
+use super::pace::{Pace, Turn};
 use super::router::Request;
 use crate::lane::{DownLane, Intake, LaneFrame};
-
-/// Records after which a connection lets others have their turn: more than fit into a ring, so that one turn reads
-/// all that a client which has gone has left.
-const TURN_RECORDS: usize = 4096;
-/// What a look at an empty ring counts for.
-const LOOK_RECORDS: usize = 8;
 
 /// The end of a socket, before which everything is routed that the ring holds: it was sent before. Other failures end
 /// the connection at once.
@@ -31,6 +26,8 @@ fn ending(outcome: Result<(), End>) -> Result<Option<End>, End> {
 /// What one turn has brought.
 #[derive(Clone, Copy, Default)]
 struct Routed {
+    /// When it began; nothing was done if it did not.
+    began: Option<Instant>,
     /// Records.
     read: usize,
     /// There may be more.
@@ -51,7 +48,7 @@ impl Connection {
         let (lane, mut intake, bell) = switched;
         tracing::info!(client = ?self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
-        let mut turn = TURN_RECORDS;
+        let mut turn = Turn::default();
         let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());
         loop {
             lane.pump()?;
@@ -60,40 +57,39 @@ impl Connection {
             let is_held = !is_last && lane.is_half_full();
             self.hold_lane(is_held);
             if is_last {
-                turn = TURN_RECORDS;
+                turn = Turn::default();
             }
-            let mut routed =
-                if is_held { Routed::default() } else { self.route_lane(&lane, &mut intake, (turn, is_last))? };
+            let mut routed = if is_held {
+                Routed::default()
+            } else {
+                self.route_lane(&lane, &mut intake, (turn.records(), is_last))?
+            };
             while self.touched.has_waits() {
                 self.wait_for_room_and_pump(&lane, &bell).await?;
                 if !is_last && lane.is_half_full() {
                     routed = Routed { more: true, ..Routed::default() };
                     break;
                 }
-                routed = self.route_lane(&lane, &mut intake, (turn, is_last))?;
+                routed = self.route_lane(&lane, &mut intake, (turn.records(), is_last))?;
             }
-            let Routed { read, more, is_late } = routed;
+            let Routed { began, read, more, is_late } = routed;
             if let Some(end) = ended {
                 lane.pump()?;
                 return Err(end);
             }
             busy.brought(read);
-            // A client that writes whenever the ring is empty must not keep others from running, either.
-            turn = turn.saturating_sub(read + LOOK_RECORDS);
-            if turn == 0 || is_late {
-                turn = TURN_RECORDS;
-                tokio::task::yield_now().await;
-                // The socket tells of the end only where the ring is empty now and then.
-                if self.source.peer.is_ended() {
-                    return Err(End::Closed);
+            turn.count(read, began);
+            if turn.records() == 0 || is_late {
+                self.give_way(&mut turn).await?;
+            }
+            let looks = !more && !is_held && busy.begin();
+            if more || (!is_held && !looks && !intake.arm()?) {
+                if !more {
+                    busy.end();
                 }
-            }
-            if more {
-                continue;
-            }
-            let looks = !is_held && busy.begin();
-            if !is_held && !looks && !intake.arm()? {
-                busy.end();
+                if turn.is_late() {
+                    self.give_way(&mut turn).await?;
+                }
                 continue;
             }
             tokio::select! {
@@ -102,16 +98,33 @@ impl Connection {
                 readiness = socket.readable() => {
                     ended = ending(self.read_all(&mut readiness?).await)?;
                     self.reader.release();
+                    turn.pause();
                 }
-                rung = bell.rung() => rung?,
+                rung = bell.rung() => {
+                    rung?;
+                    turn.pause();
+                }
                 found = busy.look(|| intake.poll()), if looks => {
                     if !found? {
+                        turn.pause();
                         continue;
+                    }
+                    // It may have come at once, so that nobody had a turn.
+                    if turn.is_late() {
+                        self.give_way(&mut turn).await?;
                     }
                 }
             }
             busy.end();
         }
+    }
+
+    /// Others have their turn, and a new one of this connection begins.
+    async fn give_way(&self, turn: &mut Turn) -> Result<(), End> {
+        *turn = Turn::default();
+        tokio::task::yield_now().await;
+        // The socket tells of the end only where the ring is empty now and then.
+        if self.source.peer.is_ended() { Err(End::Closed) } else { Ok(()) }
     }
 
     /// As [`wait_for_room`](Connection::wait_for_room); what waits for this client itself moves on meanwhile.
@@ -179,7 +192,7 @@ impl Connection {
             peer.activity.amid.store(intake.is_amid(), Ordering::Relaxed);
             self.shared.router.finish(&mut self.touched);
         }
-        outcome.map(|more| Routed { read, more, is_late })
+        outcome.map(|more| Routed { began: Some(pace.began()), read, more, is_late })
     }
 
     /// Routes the next frame, or several that are the same but for their payloads; says whether there was one within
@@ -198,6 +211,9 @@ impl Connection {
         let Some(frame) = intake.next_frame(&self.shared.router.pool)? else { return Ok(false) };
         let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
         pace.count(1, address.len() + receiver.len() + content.len(), qos.is_realtime());
+        if matches!(content, crate::lane::Routed::Lane(_)) {
+            pace.look_at_clock();
+        }
         let request = Request { op_id, operation, qos, address, receiver };
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;
         Ok(true)

@@ -19,7 +19,7 @@ pub(super) struct Pace {
 const REALTIME_FRAMES: usize = 64;
 /// How long a batch may keep others from their turn: a few bytes can ask for much (a list of all clients, a mask that
 /// matches thousands).
-const TURN_TIME: Duration = Duration::from_millis(10);
+const TURN_TIME: Duration = Duration::from_millis(1);
 /// Frames after which the clock is looked at.
 const CLOCK_FRAMES: usize = 16;
 /// Frames that are routed together, if they differ in nothing but their payloads.
@@ -50,6 +50,18 @@ impl Pace {
         self.since_look += frames;
         self.since_clock += frames;
         self.is_realtime |= is_realtime;
+    }
+
+    /// When the batch began.
+    #[cfg(feature = "shm")]
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Has the clock looked at after this frame: it may have woken a reader that took the broker's processor for long.
+    #[cfg(feature = "shm")]
+    pub(super) fn look_at_clock(&mut self) {
+        self.since_clock = CLOCK_FRAMES;
     }
 
     /// Frames and bytes of the batch.
@@ -98,9 +110,80 @@ impl Pace {
     }
 }
 
+/// What a connection on the lane does, batch after batch, before others have their turn: who writes whenever the ring is
+/// empty must not keep them from it, nor who is read by a process that takes the broker's processor whenever it is rung.
+#[cfg(feature = "shm")]
+#[derive(Debug)]
+pub(super) struct Turn {
+    records: usize,
+    /// Since when it goes on without a pause.
+    began: Option<Instant>,
+}
+
+/// Records of a turn: more than fit into a ring, so that one turn reads all that a client which has gone has left.
+#[cfg(feature = "shm")]
+const TURN_RECORDS: usize = 4096;
+/// What a look at an empty ring counts for.
+#[cfg(feature = "shm")]
+const LOOK_RECORDS: usize = 8;
+/// How long batches may follow each other.
+#[cfg(feature = "shm")]
+const BATCHES_TIME: Duration = Duration::from_micros(250);
+
+#[cfg(feature = "shm")]
+impl Default for Turn {
+    fn default() -> Self {
+        Self { records: TURN_RECORDS, began: None }
+    }
+}
+
+#[cfg(feature = "shm")]
+impl Turn {
+    /// Records that are left of it.
+    pub(super) fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Counts a batch of so many records, and the look that found them.
+    pub(super) fn count(&mut self, records: usize, began: Option<Instant>) {
+        self.records = self.records.saturating_sub(records + LOOK_RECORDS);
+        self.began = self.began.or(began);
+    }
+
+    /// Whether others have waited for long enough since the first batch after a pause.
+    pub(super) fn is_late(&self) -> bool {
+        self.began.is_some_and(|began| began.elapsed() >= BATCHES_TIME)
+    }
+
+    /// Others may have had their turn meanwhile: time counts from the next batch on.
+    pub(super) fn pause(&mut self) {
+        self.began = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "shm")]
+    #[test]
+    fn batch_after_batch_a_turn_ends_with_its_records_and_with_its_time() {
+        let mut turn = Turn::default();
+        let later = Some(Instant::now() + Duration::from_secs(3600));
+        turn.count(TURN_RECORDS - LOOK_RECORDS - 1, later);
+        assert_eq!((turn.records(), turn.is_late()), (1, false));
+        turn.pause();
+        turn.count(0, later);
+        assert_eq!((turn.records(), turn.is_late()), (0, false), "looks count, and a pause gives no records back");
+        let mut turn = Turn::default();
+        let before = Instant::now().checked_sub(BATCHES_TIME).expect("the system runs for a while");
+        turn.count(1, Some(before));
+        turn.count(1, later);
+        assert!(turn.is_late(), "the first of them counts");
+        turn.pause();
+        turn.count(1, later);
+        assert!(!turn.is_late(), "there was a pause");
+    }
 
     #[test]
     fn looks_and_flushes_come_after_so_many_frames_however_they_are_counted() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use busway_net::Pool;
 use busway_net::link::{Body as SocketBody, Outbox};
 use busway_net::wire::{Limits, Operation, Payloads, QoS, has_nul};
-use busway_shm::layout::{PAGE, flag, operation};
+use busway_shm::layout::{GRANULE, PAGE, flag, operation};
 use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violation, create_for_peer};
 
 use super::account::{Account, Incoming, Segment};
@@ -130,7 +130,7 @@ impl Intake {
         }
     }
 
-    /// Begins a turn of so many records.
+    /// Begins a turn of so many records; a piece of a payload counts for as many as would be as long.
     pub(crate) fn begin_turn(&mut self, records: usize) {
         self.turn = records;
     }
@@ -176,6 +176,8 @@ impl Intake {
             if record.descriptor.flags & flag::FRAGMENT == 0 {
                 return self.whole(&record, (operation, qos)).map(Some);
             }
+            // By its length: a turn is a ring full at most, whatever the client puts behind it meanwhile.
+            self.turn = self.turn.saturating_sub(record.inline_length() / GRANULE);
             if let Some((head, memory)) = self.piece(&record, (operation, qos), pool)? {
                 let Head { op_id, operation, qos, names, first } = head;
                 // Keeps the memory, too.
@@ -389,3 +391,6 @@ fn check_names(operation: Operation, name: &[u8], second: &[u8]) -> Result<(), V
     };
     if takes_names && !has_nul(name) && !has_nul(second) { Ok(()) } else { Err(Violation::Descriptor) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ struct Routed {
     began: Option<Instant>,
     /// Records.
     read: usize,
+    bytes: u64,
     /// There may be more.
     more: bool,
     /// It took so long that others have to have their turn now.
@@ -49,8 +50,17 @@ impl Connection {
         tracing::info!(client = ?self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
         let mut turn = Turn::default();
+        let mut gives_way = false;
         let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());
         loop {
+            if gives_way {
+                turn = Turn::default();
+                tokio::task::yield_now().await;
+                // The socket tells of the end only where the ring is empty now and then.
+                if self.source.peer.is_ended() {
+                    return Err(End::Closed);
+                }
+            }
             lane.pump()?;
             // What a client has left before it went is routed, however much waits for it.
             let is_last = ended.is_some();
@@ -72,24 +82,20 @@ impl Connection {
                 }
                 routed = self.route_lane(&lane, &mut intake, (turn.records(), is_last))?;
             }
-            let Routed { began, read, more, is_late } = routed;
+            let Routed { began, read, bytes, more, is_late } = routed;
             if let Some(end) = ended {
                 lane.pump()?;
                 return Err(end);
             }
             busy.brought(read);
-            turn.count(read, began);
-            if turn.records() == 0 || is_late {
-                self.give_way(&mut turn).await?;
+            turn.count(read, bytes, began);
+            gives_way = is_late || turn.is_over();
+            if gives_way || more {
+                continue;
             }
-            let looks = !more && !is_held && busy.begin();
-            if more || (!is_held && !looks && !intake.arm()?) {
-                if !more {
-                    busy.end();
-                }
-                if turn.is_late() {
-                    self.give_way(&mut turn).await?;
-                }
+            let looks = !is_held && busy.begin();
+            if !is_held && !looks && !intake.arm()? {
+                busy.end();
                 continue;
             }
             tokio::select! {
@@ -110,21 +116,11 @@ impl Connection {
                         continue;
                     }
                     // It may have come at once, so that nobody had a turn.
-                    if turn.is_late() {
-                        self.give_way(&mut turn).await?;
-                    }
+                    gives_way = turn.is_over();
                 }
             }
             busy.end();
         }
-    }
-
-    /// Others have their turn, and a new one of this connection begins.
-    async fn give_way(&self, turn: &mut Turn) -> Result<(), End> {
-        *turn = Turn::default();
-        tokio::task::yield_now().await;
-        // The socket tells of the end only where the ring is empty now and then.
-        if self.source.peer.is_ended() { Err(End::Closed) } else { Ok(()) }
     }
 
     /// As [`wait_for_room`](Connection::wait_for_room); what waits for this client itself moves on meanwhile.
@@ -192,7 +188,8 @@ impl Connection {
             peer.activity.amid.store(intake.is_amid(), Ordering::Relaxed);
             self.shared.router.finish(&mut self.touched);
         }
-        outcome.map(|more| Routed { began: Some(pace.began()), read, more, is_late })
+        let bytes = pace.total().1;
+        outcome.map(|more| Routed { began: Some(pace.began()), read, bytes, more, is_late })
     }
 
     /// Routes the next frame, or several that are the same but for their payloads; says whether there was one within
@@ -211,8 +208,8 @@ impl Connection {
         let Some(frame) = intake.next_frame(&self.shared.router.pool)? else { return Ok(false) };
         let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
         pace.count(1, address.len() + receiver.len() + content.len(), qos.is_realtime());
-        if matches!(content, crate::lane::Routed::Lane(_)) {
-            pace.look_at_clock();
+        if let crate::lane::Routed::Lane(payload) = &content {
+            pace.count_in_place(payload.len());
         }
         let request = Request { op_id, operation, qos, address, receiver };
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;

@@ -22,6 +22,9 @@ const REALTIME_FRAMES: usize = 64;
 const TURN_TIME: Duration = Duration::from_millis(1);
 /// Frames after which the clock is looked at.
 const CLOCK_FRAMES: usize = 16;
+/// Bytes of payloads in place after which it is looked at: to read them takes a few hundred microseconds.
+#[cfg(feature = "shm")]
+const CLOCK_BYTES: usize = 4 << 20;
 /// Frames that are routed together, if they differ in nothing but their payloads.
 const RUN_FRAMES: usize = 64;
 
@@ -58,10 +61,12 @@ impl Pace {
         self.began
     }
 
-    /// Has the clock looked at after this frame: it may have woken a reader that took the broker's processor for long.
+    /// Counts a payload in place, besides its frame: the reader that is woken for it may take the broker's processor,
+    /// for as long as it takes to read it.
     #[cfg(feature = "shm")]
-    pub(super) fn look_at_clock(&mut self) {
-        self.since_clock = CLOCK_FRAMES;
+    #[inline]
+    pub(super) fn count_in_place(&mut self, bytes: usize) {
+        self.since_clock += bytes / (CLOCK_BYTES / CLOCK_FRAMES);
     }
 
     /// Frames and bytes of the batch.
@@ -118,6 +123,8 @@ pub(super) struct Turn {
     records: usize,
     /// Since when it goes on without a pause.
     began: Option<Instant>,
+    /// Bytes since then; without many of them the clock is not looked at.
+    bytes: u64,
 }
 
 /// Records of a turn: more than fit into a ring, so that one turn reads all that a client which has gone has left.
@@ -133,7 +140,7 @@ const BATCHES_TIME: Duration = Duration::from_micros(250);
 #[cfg(feature = "shm")]
 impl Default for Turn {
     fn default() -> Self {
-        Self { records: TURN_RECORDS, began: None }
+        Self { records: TURN_RECORDS, began: None, bytes: 0 }
     }
 }
 
@@ -144,20 +151,24 @@ impl Turn {
         self.records
     }
 
-    /// Counts a batch of so many records, and the look that found them.
-    pub(super) fn count(&mut self, records: usize, began: Option<Instant>) {
+    /// Counts a batch of so many records and bytes, and the look that found them.
+    #[inline]
+    pub(super) fn count(&mut self, records: usize, bytes: u64, began: Option<Instant>) {
         self.records = self.records.saturating_sub(records + LOOK_RECORDS);
+        self.bytes += bytes;
         self.began = self.began.or(began);
     }
 
-    /// Whether others have waited for long enough since the first batch after a pause.
-    pub(super) fn is_late(&self) -> bool {
-        self.began.is_some_and(|began| began.elapsed() >= BATCHES_TIME)
+    /// Whether its records are used up, or its time since the first batch after a pause, which only many bytes take.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        let is_late = || self.began.is_some_and(|began| began.elapsed() >= BATCHES_TIME);
+        self.records == 0 || (self.bytes >= CLOCK_BYTES as u64 && is_late())
     }
 
     /// Others may have had their turn meanwhile: time counts from the next batch on.
     pub(super) fn pause(&mut self) {
-        self.began = None;
+        (self.began, self.bytes) = (None, 0);
     }
 }
 
@@ -168,21 +179,34 @@ mod tests {
     #[cfg(feature = "shm")]
     #[test]
     fn batch_after_batch_a_turn_ends_with_its_records_and_with_its_time() {
-        let mut turn = Turn::default();
+        let many = CLOCK_BYTES as u64;
         let later = Some(Instant::now() + Duration::from_secs(3600));
-        turn.count(TURN_RECORDS - LOOK_RECORDS - 1, later);
-        assert_eq!((turn.records(), turn.is_late()), (1, false));
+        let mut turn = Turn::default();
+        turn.count(TURN_RECORDS - LOOK_RECORDS - 1, many, later);
+        assert_eq!((turn.records(), turn.is_over()), (1, false));
         turn.pause();
-        turn.count(0, later);
-        assert_eq!((turn.records(), turn.is_late()), (0, false), "looks count, and a pause gives no records back");
+        turn.count(0, 0, later);
+        assert_eq!((turn.records(), turn.is_over()), (0, true), "looks count, and a pause gives no records back");
         let mut turn = Turn::default();
         let before = Instant::now().checked_sub(BATCHES_TIME).expect("the system runs for a while");
-        turn.count(1, Some(before));
-        turn.count(1, later);
-        assert!(turn.is_late(), "the first of them counts");
+        turn.count(1, many - 1, Some(before));
+        assert!(!turn.is_over(), "the clock is not asked");
+        turn.count(1, 1, later);
+        assert!(turn.is_over(), "the first batch counts");
         turn.pause();
-        turn.count(1, later);
-        assert!(!turn.is_late(), "there was a pause");
+        turn.count(1, many, later);
+        assert!(!turn.is_over(), "there was a pause");
+    }
+
+    #[cfg(feature = "shm")]
+    #[test]
+    fn the_clock_is_asked_after_a_large_payload_in_place() {
+        let mut pace = Pace::new(1000);
+        pace.began = pace.began.checked_sub(TURN_TIME).expect("the system runs for a while");
+        pace.count(1, CLOCK_BYTES, false);
+        assert!(!pace.is_turn_over());
+        pace.count_in_place(CLOCK_BYTES);
+        assert!(pace.is_turn_over());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod fifo;
 mod listener;
 mod outbox;
 mod reader;
+mod readiness;
 mod socket;
 mod watch;
 
@@ -24,5 +25,6 @@ pub use fifo::Fifo;
 pub use listener::Listener;
 pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
 pub use reader::FrameReader;
-pub use socket::{Chunk, Origin, PeerIdentity, Readiness, Socket};
+pub use readiness::{Chunk, Readiness};
+pub use socket::{Origin, PeerIdentity, Socket};
 pub use watch::{Watch, has_ended};

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
-use super::socket::{Chunk, Readiness};
+use super::readiness::{Chunk, Readiness};
 use crate::Pool;
 use crate::wire::{Assembler, Event, Grammar, Payloads, Violation};
 

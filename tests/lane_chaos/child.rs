@@ -85,6 +85,10 @@ impl Actor {
         kill_process(self.pid(), signal).expect("a child can be signalled");
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pid(&self) -> Pid {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process has an id")
     }

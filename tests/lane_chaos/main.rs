@@ -26,6 +26,7 @@ mod killing;
 mod lane_peer;
 mod manners;
 mod place;
+mod resting;
 mod roles;
 mod stalling;
 mod strangers;

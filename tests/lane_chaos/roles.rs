@@ -15,6 +15,9 @@ use crate::place::segments;
 
 /// Sizes of what a publisher sends: in the ring, in an arena, in a segment of its own.
 const SIZES: [usize; 4] = [100, 3_000, 70_000, 5 << 20];
+const LOOK: Duration = Duration::from_millis(10);
+/// Longer than any test.
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn play(role: &str, director: &Director) {
     let (role, argument) = role.split_once(' ').unwrap_or((role, ""));
@@ -25,6 +28,7 @@ pub(crate) fn play(role: &str, director: &Director) {
         "subscriber" => runtime.block_on(subscribe(director, argument)),
         "holder" => runtime.block_on(hold(director)),
         "survivor" => runtime.block_on(survive(director)),
+        "answerer" => runtime.block_on(answer(director)),
         "reporter" => runtime.block_on(report(director)),
         "parent" => crate::forking::play(director),
         "steps" => take_steps(director, argument),
@@ -33,7 +37,11 @@ pub(crate) fn play(role: &str, director: &Director) {
 }
 
 pub(crate) async fn on_lane(director: &Director, name: &str) -> Client {
-    let client = Client::connect(&*director.socket, name).await.expect("it connects");
+    switched(Client::connect(&*director.socket, name).await.expect("it connects")).await
+}
+
+/// A client that is on the lane.
+pub(crate) async fn switched(client: Client) -> Client {
     while client.transport() != Transport::Lane {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -140,6 +148,18 @@ async fn survive(director: &Director) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     director.say("nothing is left");
+}
+
+/// Sends back what it is sent, and looks for the next for longer than others do; nothing that a clock asks for is due
+/// within a day.
+async fn answer(director: &Director) {
+    let builder = Client::builder(&*director.socket, "answerer").timeout(DAY).keep_alive(DAY).busy_poll(LOOK);
+    let client = switched(builder.connect().await.expect("it connects")).await;
+    director.say("ready");
+    while let Some(frame) = client.recv().await {
+        let to = frame.sender().to_owned();
+        client.send(&to, frame.into_payload()).await.expect("it is sent");
+    }
 }
 
 /// Connects, echoes one large payload to `reporter.parent`, and tells how it went.

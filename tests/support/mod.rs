@@ -9,6 +9,7 @@ mod outcome;
 mod peer;
 mod promises;
 mod request;
+mod rest;
 mod rpc;
 mod setup;
 mod stream;
@@ -23,6 +24,8 @@ pub(crate) use outcome::Outcome;
 pub(crate) use peer::{GREETING, WirePeer, registration};
 pub(crate) use promises::promises;
 pub(crate) use request::{Request, operation};
+#[allow(unused_imports, reason = "for suites that look whether anybody is woken")]
+pub(crate) use rest::{LITTLE, activity, expect_rest};
 pub(crate) use rpc::{Call, CallError, fields, number, parameters, text, unpack};
 pub(crate) use setup::{Flavor, Setup, Transport};
 #[allow(unused_imports, reason = "for suites that bring a broker of their own")]

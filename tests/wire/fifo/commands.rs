@@ -1,14 +1,12 @@
 //! What a line says and whom it reaches.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use std::{fs, thread};
 
 use rmpv::Value;
 
 use super::Scripted;
-use crate::support::{Delivery, Kind, Setup, eventually, promises, unpack};
+use crate::support::{Delivery, Kind, LITTLE, Setup, activity, eventually, expect_rest, promises, unpack};
 
 promises! {
     everywhere {
@@ -152,38 +150,10 @@ fn the_reference_sends_the_first_word(setup: &Setup) {
     anna.expect(&Delivery::message("two").from(".broker"));
 }
 
-/// What the broker's threads have done so far: how often they went to sleep, and for how many clock ticks they ran.
-fn activity(scripted: &Scripted) -> (u64, u64) {
-    let process = format!("/proc/{}", scripted.broker.id());
-    let tasks = fs::read_dir(format!("{process}/task")).expect("the broker is alive");
-    let sleeps = |task: PathBuf| -> u64 {
-        let status = fs::read_to_string(task.join("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
-    };
-    let stat = fs::read_to_string(format!("{process}/stat")).expect("the broker is alive");
-    let fields = stat.rsplit(')').next().expect("the name comes first").split_whitespace();
-    let ticks = fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
-    (tasks.flatten().map(|task| sleeps(task.path())).sum(), ticks)
-}
-
-/// Far more of either than a second has in which nothing happens; polling and spinning pass it.
-const LITTLE: u64 = 5;
-
-/// A broker that has something to do to the end does it; then there is a second in which it sleeps.
-fn expect_rest(scripted: &Scripted, when: &str) {
-    eventually(&format!("rest {when}"), || {
-        let (sleeps, ticks) = activity(scripted);
-        thread::sleep(Duration::from_secs(1));
-        let (sleeps_later, ticks_later) = activity(scripted);
-        sleeps_later - sleeps < LITTLE && ticks_later - ticks < LITTLE
-    });
-}
-
 fn nobody_is_woken_while_nothing_is_written(setup: &Setup) {
     // Its own pings and deadlines are hours apart.
     let scripted = Scripted::start_with(setup, &["-t", "86400", "-w", "1"]);
-    expect_rest(&scripted, "before the first writer");
+    expect_rest(scripted.broker.id(), "before the first writer");
     let mut writer = scripted.writer();
     for _ in 0..100 {
         // Sometimes the next one comes before the last one goes, sometimes after.
@@ -193,9 +163,9 @@ fn nobody_is_woken_while_nothing_is_written(setup: &Setup) {
         drop(writer);
         writer = scripted.writer();
     }
-    expect_rest(&scripted, "while a writer has nothing to say");
+    expect_rest(scripted.broker.id(), "while a writer has nothing to say");
     drop(writer);
-    expect_rest(&scripted, "after the last writer");
+    expect_rest(scripted.broker.id(), "after the last writer");
     let mut anna = scripted.broker.peer("anna");
     scripted.run("echo 'anna still there' >$fifo");
     anna.expect(&Delivery::message("still there").from(".broker"));
@@ -203,6 +173,8 @@ fn nobody_is_woken_while_nothing_is_written(setup: &Setup) {
 
 fn the_reference_polls(setup: &Setup) {
     let scripted = Scripted::start_with(setup, &["-t", "3600", "-w", "1"]);
-    let (before, _) = activity(&scripted);
-    eventually("the measure sees polling where there is some", || activity(&scripted).0 - before >= 2 * LITTLE);
+    let (before, _) = activity(scripted.broker.id());
+    eventually("the measure sees polling where there is some", || {
+        activity(scripted.broker.id()).0 - before >= 2 * LITTLE
+    });
 }

@@ -104,6 +104,17 @@ impl Payload {
         Self { home: Home::Short { length: bytes.len() as u64, words } }
     }
 
+    /// The first `length` bytes of words, which are in the order of memory.
+    ///
+    /// # Panics
+    /// When the words have fewer.
+    #[cfg(all(feature = "shm", feature = "ipc"))]
+    #[inline(always)]
+    pub(crate) fn of_words(length: usize, words: [u64; SHORT / size_of::<u64>()]) -> Self {
+        assert!(length <= SHORT, "a short payload is in its words");
+        Self { home: Home::Short { length: length as u64, words } }
+    }
+
     #[cfg(all(feature = "shm", feature = "ipc"))]
     pub(crate) fn in_place(place: Arc<dyn InPlace>) -> Self {
         Self { home: Home::Place(place) }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use zerocopy::IntoBytes;
+
 use crate::layout::{ControlLayout, Descriptor, EVENT, GRANULE, HEAD, SPACE_EVENT, TAIL, flag, operation};
-use crate::memory::{OwnMemory, PeerMemory};
+use crate::memory::{Line, OwnMemory, PeerMemory};
 use crate::ring::{Capacity, crosses, padded, sequence};
 use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
@@ -45,6 +47,43 @@ pub struct Record {
     pub descriptor: Descriptor,
     /// Where in the segment the parts begin.
     start: usize,
+}
+
+/// Where the parts of a record are in its ring: what is needed of it to look at them, in few words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordPlace {
+    start: usize,
+    name: usize,
+    second: usize,
+    payload: usize,
+}
+
+impl RecordPlace {
+    /// Bytes of payload that are in the ring.
+    #[inline]
+    pub fn payload_length(&self) -> usize {
+        self.payload
+    }
+
+    /// Where the second name begins.
+    #[inline]
+    fn second_start(&self) -> usize {
+        self.start + padded(self.name)
+    }
+
+    /// Where the payload begins.
+    #[inline]
+    fn payload_start(&self) -> usize {
+        self.second_start() + padded(self.second)
+    }
+}
+
+impl From<&Record> for RecordPlace {
+    #[inline]
+    fn from(record: &Record) -> Self {
+        let (name, second, payload) = (record.name(), record.second(), record.inline_length());
+        Self { start: record.start, name, second, payload }
+    }
 }
 
 impl Record {
@@ -132,7 +171,9 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     ///
     /// # Errors
     /// When the record is not one.
-    #[inline]
+    // Always inlined, as what it calls: to return a record through memory takes longer than to read it, because it is
+    // moved in other pieces than it was written in.
+    #[inline(always)]
     pub fn next_record(&mut self) -> Result<Option<Record>, Violation> {
         self.next_record_if(|_, _| true)
     }
@@ -142,7 +183,7 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
     ///
     /// # Errors
     /// When the record is not one.
-    #[inline]
+    #[inline(always)]
     pub fn next_record_if(&mut self, accept: impl FnOnce(&Self, &Record) -> bool) -> Result<Option<Record>, Violation> {
         if !self.poll()? {
             return Ok(None);
@@ -219,13 +260,21 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
 
     /// Copies the names of a record behind each other into `names`, and says where the second begins.
     #[inline]
-    pub fn copy_names(&self, record: &Record, names: &mut Vec<u8>) -> usize {
-        let (first, second) = (record.name(), record.second());
-        names.resize(first + second, 0);
-        let (name, rest) = names.split_at_mut(first);
-        self.peer.read(record.start, name);
-        self.peer.read(record.start + padded(first), rest);
-        first
+    pub fn copy_names(&self, place: impl Into<RecordPlace>, names: &mut Vec<u8>) -> usize {
+        let place = place.into();
+        names.resize(place.name + place.second, 0);
+        let (name, second) = names.split_at_mut(place.name);
+        self.peer.read(place.start, name);
+        self.peer.read(place.second_start(), second);
+        place.name
+    }
+
+    /// Whether a record has this name, and this second one if that is asked for.
+    #[inline]
+    pub fn holds_names(&self, place: RecordPlace, name: &[u8], second: Option<&[u8]>) -> bool {
+        place.name == name.len()
+            && self.peer.holds(place.start, name)
+            && second.is_none_or(|second| place.second == second.len() && self.peer.holds(place.second_start(), second))
     }
 
     /// Whether a record has this name and no second one.
@@ -262,11 +311,25 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
 
     /// Copies the payload bytes that are in the ring to the end of `payload`.
     #[inline]
-    pub fn copy_payload(&self, record: &Record, payload: &mut Vec<u8>) {
-        let names = padded(record.name()) + padded(record.second());
+    pub fn copy_payload(&self, place: impl Into<RecordPlace>, payload: &mut Vec<u8>) {
+        let place = place.into();
         let before = payload.len();
-        payload.resize(before + record.inline_length(), 0);
-        self.peer.read(record.start + names, &mut payload[before..]);
+        payload.resize(before + place.payload, 0);
+        self.peer.read(place.payload_start(), &mut payload[before..]);
+    }
+
+    /// The payload bytes that are in the ring as words in the order of memory, and zeros behind them.
+    ///
+    /// # Panics
+    /// When there are more than 64.
+    #[inline]
+    pub fn short_payload(&self, place: RecordPlace) -> Line {
+        if place.payload == GRANULE {
+            return self.peer.read_line(place.payload_start()).map(u64::to_le);
+        }
+        let mut words = Line::default();
+        self.peer.read(place.payload_start(), &mut words.as_mut_bytes()[..place.payload]);
+        words
     }
 
     /// Gives the room of the records that were read back to the producer. Says whether the producer waits for it and

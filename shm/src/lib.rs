@@ -35,7 +35,7 @@ mod violation;
 pub use allocator::{Allocator, Block};
 pub use arena::{ArenaKind, Arenas, Chunk, Loan};
 pub use bell::{DownBell, DownWaiter, UpBell};
-pub use consumer::{Consumer, Record};
+pub use consumer::{Consumer, Record, RecordPlace};
 pub use layout::Descriptor;
 pub use memory::{HeapMemory, Line, OwnMemory, PeerMemory};
 pub use producer::{Producer, Reservation};

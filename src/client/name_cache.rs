@@ -23,6 +23,13 @@ pub(super) struct NameCache {
 const MAX_NAMES: usize = 1024;
 
 impl NameCache {
+    /// The names that came last, if they are the ones.
+    #[cfg(feature = "shm")]
+    #[inline]
+    pub(super) fn last_if(&self, is_same: impl FnOnce(&FrameNames) -> bool) -> Option<Arc<FrameNames>> {
+        self.last.as_ref().filter(|last| is_same(last)).map(Arc::clone)
+    }
+
     /// The names of a frame.
     ///
     /// # Errors

@@ -184,10 +184,18 @@ impl Receiver {
                 }
                 Some(Arrival::Gap { frames }) => self.inbox.gap += u64::from(frames),
                 Some(Arrival::Delivery { kind, realtime }) => {
-                    let topic = (kind == FrameKind::Publication).then(|| intake.topic());
-                    let head = (kind, realtime, self.names.get(intake.sender(), topic)?);
+                    let has_topic = kind == FrameKind::Publication;
+                    let is_same = |last: &FrameNames| last.topic.is_some() == has_topic && intake.has_names(last);
+                    let names = match self.names.last_if(is_same) {
+                        Some(last) => last,
+                        None => {
+                            let (sender, topic) = intake.names();
+                            self.names.get(sender, has_topic.then_some(topic))?
+                        }
+                    };
+                    let head = (kind, realtime, names);
                     match intake.take_payload() {
-                        None => self.inbox.take_short(head, intake.short_payload()),
+                        None => self.inbox.take(head, intake.short_payload()),
                         Some(payload) => self.inbox.take(head, payload),
                     }
                 }

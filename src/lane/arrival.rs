@@ -1,15 +1,15 @@
 //! What the broker sends by a lane, as the client reads it.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use busway_net::Pool;
 use busway_net::wire::{FrameKind, ResultCode};
 use busway_shm::layout::{flag, operation};
-use busway_shm::{Consumer, GiveBack, OwnSegment, PeerSegment, Record, Sample, Violation};
+use busway_shm::{Consumer, GiveBack, OwnSegment, PeerSegment, Record, RecordPlace, Sample, Violation};
 
 use super::fragments::{Fragments, Piece};
 use super::up::UpLane;
+use crate::frame_names::FrameNames;
 use crate::payload::{Payload, SHORT};
 
 /// Ring bytes that are read before their room is given back.
@@ -21,14 +21,13 @@ pub(crate) struct DownIntake {
     consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
     lane: Arc<UpLane>,
     fragments: Fragments<Head>,
-    /// What the record at hand holds behind its descriptor.
-    body: Vec<u8>,
-    /// Where in it the names of the frame at hand are ...
-    sender: Range<usize>,
-    topic: Range<usize>,
-    /// ... and its payload, if that is short.
-    short: Range<usize>,
-    /// Otherwise its payload.
+    /// Where the record at hand is, if the names of its frame are in it: they are looked at there.
+    place: Option<RecordPlace>,
+    /// Otherwise, or when they are new, the names of the frame at hand, ...
+    names: Vec<u8>,
+    /// ... and where the topic begins.
+    topic: usize,
+    /// Its payload, unless that is a short one in the record.
     whole: Option<Payload>,
 }
 
@@ -66,26 +65,22 @@ impl DownIntake {
         max_payload: usize,
     ) -> Self {
         let fragments = Fragments::new(MAX_STREAMS, max_payload);
-        Self {
-            consumer,
-            lane: Arc::clone(lane),
-            fragments,
-            body: Vec::new(),
-            sender: 0..0,
-            topic: 0..0,
-            short: 0..0,
-            whole: None,
+        Self { consumer, lane: Arc::clone(lane), fragments, place: None, names: Vec::new(), topic: 0, whole: None }
+    }
+
+    /// Whether the frame at hand has these names: its topic counts if there is one in `names`.
+    #[inline]
+    pub(crate) fn has_names(&self, names: &FrameNames) -> bool {
+        let topic = names.topic.as_deref().map(str::as_bytes);
+        self.place.is_some_and(|place| self.consumer.holds_names(place, names.sender.as_bytes(), topic))
+    }
+
+    /// Sender and topic of the frame at hand; what is in the topic's place where it is no publication.
+    pub(crate) fn names(&mut self) -> (&[u8], &[u8]) {
+        if let Some(place) = self.place {
+            self.topic = self.consumer.copy_names(place, &mut self.names);
         }
-    }
-
-    /// The sender of the frame at hand.
-    pub(crate) fn sender(&self) -> &[u8] {
-        &self.body[self.sender.clone()]
-    }
-
-    /// The topic of the frame at hand, if it is a publication.
-    pub(crate) fn topic(&self) -> &[u8] {
-        &self.body[self.topic.clone()]
+        self.names.split_at(self.topic)
     }
 
     /// The payload of the frame at hand, unless it is a short one that is to be copied.
@@ -93,9 +88,11 @@ impl DownIntake {
         if self.whole.is_some() { self.whole.take() } else { None }
     }
 
-    /// The payload of the frame at hand, if it is a short one: at most [`SHORT`] bytes.
-    pub(crate) fn short_payload(&self) -> &[u8] {
-        &self.body[self.short.clone()]
+    /// The payload of the frame at hand, if it is a short one: at most [`SHORT`] bytes, read where it lies.
+    #[inline(always)]
+    pub(crate) fn short_payload(&self) -> Payload {
+        let Some(place) = self.place else { return Payload::new() };
+        Payload::of_words(place.payload_length(), self.consumer.short_payload(place))
     }
 
     /// The next thing for the application; what concerns the lane itself is done on the way.
@@ -126,9 +123,9 @@ impl DownIntake {
                     }
                     if let Some((head, memory)) = self.piece(&record, kind, pool)? {
                         let Head { kind, realtime, names, first } = head;
+                        (self.place, self.topic) = (None, first);
                         // Keeps the memory, too.
-                        (self.sender, self.topic) = (0..first, first..names.len());
-                        self.body = names;
+                        self.names = names;
                         self.whole = Some(pool.share(memory).into());
                         return Ok(Some(Arrival::Delivery { kind, realtime }));
                     }
@@ -137,16 +134,17 @@ impl DownIntake {
         }
     }
 
-    /// Copies a record that is a whole frame.
+    /// Takes a record that is a whole frame. Its names, and a short payload, stay where they are until they are asked for.
     #[inline]
     fn whole(&mut self, record: &Record, kind: FrameKind) -> Result<Arrival, Violation> {
         let descriptor = &record.descriptor;
-        self.consumer.copy_body(record, &mut self.body);
-        (self.sender, self.topic) = (record.name_place(), record.second_place());
+        let place = RecordPlace::from(record);
+        self.place = Some(place);
         if descriptor.flags & flag::IN_PLACE == 0 {
-            self.short = record.payload_place();
-            if self.short.len() > SHORT {
-                self.whole = Some(self.body[self.short.clone()].to_vec().into());
+            if place.payload_length() > SHORT {
+                let mut payload = Vec::new();
+                self.consumer.copy_payload(place, &mut payload);
+                self.whole = Some(payload.into());
             }
         } else {
             let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();

@@ -1,7 +1,7 @@
 //! What a line says and whom it reaches.
 
+use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use rmpv::Value;
 

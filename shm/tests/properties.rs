@@ -62,9 +62,13 @@ proptest! {
                 }
                 Step::Read(count) => {
                     for _ in 0..count {
-                        let record = consumer.next_record().unwrap();
+                        let (record, expected) = (consumer.next_record().unwrap(), queue.pop_front());
+                        if let (Some(record), Some(expected)) = (&record, &expected) {
+                            prop_assert_eq!(&Whole::copied_in_place(&consumer, record), expected);
+                            prop_assert!(expected.are_names_found(&consumer, record));
+                        }
                         let whole = record.map(|record| Whole::copied(&consumer, &record));
-                        prop_assert_eq!(whole, queue.pop_front());
+                        prop_assert_eq!(whole, expected);
                     }
                 }
                 Step::Release => {

@@ -52,7 +52,8 @@ fn consumer(choices: &Choices<'_>) {
                 }
                 Ok(())
             }
-            3 => take(&mut consumer, &liar, &mut sent, Whole::copied).map(drop),
+            3 if number % 2 == 0 => take(&mut consumer, &liar, &mut sent, Whole::copied).map(drop),
+            3 => take(&mut consumer, &liar, &mut sent, Whole::copied_in_place).map(drop),
             4 => take(&mut consumer, &liar, &mut sent, Whole::copied_as_body).map(drop),
             5 => refuse(&mut consumer, &liar, &sent)
                 .and_then(|()| take(&mut consumer, &liar, &mut sent, Whole::copied_as_run))

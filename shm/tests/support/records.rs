@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use busway_shm::layout::{ControlLayout, Head, WORD};
+use busway_shm::layout::{ControlLayout, GRANULE, Head, WORD};
 use busway_shm::{
-    Consumer, Descriptor, OwnMemory, Parts, PeerMemory, Producer, Record, Violation, record_length, short_record_length,
+    Consumer, Descriptor, OwnMemory, Parts, PeerMemory, Producer, Record, RecordPlace, Violation, record_length,
+    short_record_length,
 };
 
 use super::choices::Choices;
@@ -99,7 +100,46 @@ impl Whole {
         Self { number: record.descriptor.op_id.get(), name: names, second, payload }
     }
 
-    /// The same at once, as of a whole frame.
+    /// What `copied` does from the places of the parts, a short payload as words, as of what is looked at where it lies.
+    pub(crate) fn copied_in_place<O: OwnMemory, P: PeerMemory>(consumer: &Consumer<O, P>, record: &Record) -> Self {
+        let place = RecordPlace::from(record);
+        let (mut names, mut payload) = (vec![0xEE; 3], Vec::new());
+        let second = consumer.copy_names(place, &mut names);
+        let length = place.payload_length();
+        if length <= GRANULE {
+            payload.extend(consumer.short_payload(place).map(u64::to_ne_bytes).as_flattened());
+            assert!(payload[length..].iter().all(|byte| *byte == 0), "zeros fill the last word, and those behind it");
+            payload.truncate(length);
+        } else {
+            consumer.copy_payload(place, &mut payload);
+        }
+        let second = names.split_off(second);
+        Self { number: record.descriptor.op_id.get(), name: names, second, payload }
+    }
+
+    /// Whether a consumer finds these names where they are, and no others.
+    pub(crate) fn are_names_found<O: OwnMemory, P: PeerMemory>(
+        &self,
+        consumer: &Consumer<O, P>,
+        record: &Record,
+    ) -> bool {
+        let place = RecordPlace::from(record);
+        let holds = |name: &[u8], second: Option<&[u8]>| consumer.holds_names(place, name, second);
+        let (name, second) = (&*self.name, &*self.second);
+        let others = |part: &[u8]| {
+            let mut changed = part.to_vec();
+            if let Some(last) = changed.last_mut() {
+                *last ^= 1;
+            }
+            [changed, [part, &[0]].concat(), part[..part.len().saturating_sub(1)].to_vec()]
+        };
+        holds(name, Some(second))
+            && holds(name, None)
+            && others(name).iter().all(|other| other == name || !holds(other, Some(second)))
+            && others(second).iter().all(|other| other == second || !holds(name, Some(other)))
+    }
+
+    /// What `copied` does at once, as of a whole frame.
     pub(crate) fn copied_as_body<O: OwnMemory, P: PeerMemory>(consumer: &Consumer<O, P>, record: &Record) -> Self {
         // What another record has left there.
         let mut body = vec![0xEE; 3 * WORD];
@@ -113,7 +153,7 @@ impl Whole {
         }
     }
 
-    /// The same behind the payloads of other records, as of one of a run.
+    /// What `copied` does behind the payloads of other records, as of one of a run.
     pub(crate) fn copied_as_run<O: OwnMemory, P: PeerMemory>(consumer: &Consumer<O, P>, record: &Record) -> Self {
         let (start, mut names, mut payloads) = (2 * WORD, Vec::new(), vec![0xEE; 3 * WORD]);
         let second = consumer.copy_names(record, &mut names);

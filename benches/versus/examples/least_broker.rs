@@ -65,8 +65,7 @@ fn main() -> io::Result<()> {
                 connections.remove(&key);
                 continue;
             }
-            loop {
-                let Some(connection) = connections.get_mut(&key) else { break };
+            while let Some(connection) = connections.get_mut(&key) {
                 let Some((target, length)) = connection.advance(key, &mut names, &mut output)? else { break };
                 connection.input.drain(..length);
                 if let Some(receiver) = target.and_then(|target| connections.get(&target)) {

@@ -35,6 +35,8 @@ mod introductions;
 mod local_sink;
 mod options;
 #[cfg(feature = "broker")]
+mod outgoing;
+#[cfg(feature = "broker")]
 mod patient_sink;
 #[cfg(feature = "shm")]
 mod payload_batch;
@@ -78,6 +80,8 @@ pub(crate) use local_sink::LocalSink;
 pub(crate) use options::BrokerOptions;
 pub use options::ShmTrust;
 #[cfg(feature = "broker")]
+pub(crate) use outgoing::{Outgoing, Routed};
+#[cfg(feature = "broker")]
 pub(crate) use patient_sink::PatientSink;
 #[cfg(feature = "shm")]
 pub(crate) use queue::Offered;
@@ -85,7 +89,7 @@ pub(crate) use queue::Offered;
 pub(crate) use queue_sink::{QueueSink, Reader};
 pub use reason::LaneOff;
 #[cfg(feature = "broker")]
-pub(crate) use sink::{Declined, LaneStatus, Outgoing, RemoteSink, Routed, Sink};
+pub(crate) use sink::{Declined, LaneStatus, RemoteSink, Sink};
 #[cfg(feature = "broker")]
 pub(crate) use socket_sink::SocketSink;
 #[cfg(feature = "broker")]

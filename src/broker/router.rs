@@ -410,3 +410,6 @@ pub(super) fn kind_of(operation: Operation) -> FrameKind {
         _ => FrameKind::Publication,
     }
 }
+
+#[cfg(test)]
+mod tests;

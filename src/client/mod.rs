@@ -25,6 +25,7 @@ mod remote;
 #[cfg(feature = "rpc")]
 mod slow_policy;
 mod state;
+mod waiting_room;
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use crate::names::ClientName;
 use crate::payload::Content;
 use queue::ReceiveQueue;
 use remote::Remote;
+use waiting_room::WaitingRoom;
 
 /// A connection to a broker.
 ///
@@ -61,6 +63,7 @@ struct Inner {
     name: ClientName,
     queue: ReceiveQueue,
     link: Link,
+    waiting_room: WaitingRoom,
     #[cfg(feature = "rpc")]
     announcements: announcements::Announcements,
 }
@@ -118,6 +121,7 @@ impl Client {
             name,
             queue,
             link,
+            waiting_room: WaitingRoom::default(),
             #[cfg(feature = "rpc")]
             announcements: announcements::Announcements::default(),
         };
@@ -265,7 +269,7 @@ impl Client {
     /// When the connection ends before that. What was lost with an earlier one only [`state`](Client::state) tells.
     pub async fn flush(&self) -> Result<(), SendError> {
         match &self.inner.link {
-            Link::Remote(remote) => remote.flush().await,
+            Link::Remote(remote) => remote.flush(&self.inner.waiting_room).await,
             #[cfg(feature = "broker")]
             Link::Local(local) => local.flush(),
         }

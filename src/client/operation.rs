@@ -11,6 +11,7 @@ use super::error::{SendError, TryError, TryErrorKind};
 use super::pending::Placed;
 #[cfg(feature = "rpc")]
 use super::slow_policy::PolicyRequest;
+use super::waiting_room::Wait;
 use super::{Client, Link};
 use crate::payload::{Content, Payload};
 #[cfg(feature = "rpc")]
@@ -26,6 +27,7 @@ pub struct Operation<'a> {
     pub(super) address: &'a str,
     pub(super) receiver: Option<&'a str>,
     pub(super) content: Content<'a>,
+    wait: Wait,
     confirmation: Option<Confirmation>,
 }
 
@@ -37,7 +39,7 @@ impl<'a> Operation<'a> {
         (address, receiver): (&'a str, Option<&'a str>),
         content: Content<'a>,
     ) -> Self {
-        Self { client, operation, qos: QoS::No, address, receiver, content, confirmation: None }
+        Self { client, operation, qos: QoS::No, address, receiver, content, wait: Wait::default(), confirmation: None }
     }
 
     /// Confirmation and urgency ([`QoS::No`] by default).
@@ -75,22 +77,30 @@ impl<'a> Operation<'a> {
         self.content.into_payload()
     }
 
-    /// As [`poll_accept`](Self::poll_accept). In the broker's own process nothing ever waits for a socket: a task that
+    /// As [`poll_accept`](Self::poll_accept), but waits. In the broker's own process nothing ever waits for a socket: a task that
     /// sends in a loop would keep everybody from running who hands its frames on.
     #[inline]
     fn poll_in_turn(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         match &self.client.inner.link {
-            Link::Remote(_) => self.poll_accept(context),
+            Link::Remote(_) => self.poll_wait(context),
             #[cfg(feature = "broker")]
             Link::Local(_) => {
                 let turn = ready!(tokio::task::coop::poll_proceed(context));
-                let accepted = self.poll_accept(context);
+                let accepted = self.poll_wait(context);
                 if accepted.is_ready() {
                     turn.made_progress();
                 }
                 accepted
             }
         }
+    }
+
+    #[inline]
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
+        let mut wait = std::mem::take(&mut self.wait);
+        let accepted = wait.poll(&self.client.inner.waiting_room, context, |context| self.poll_accept(context));
+        self.wait = wait;
+        accepted
     }
 
     #[inline]
@@ -131,6 +141,7 @@ pub struct Filters<'a> {
     pub(super) filters: Vec<&'a str>,
     /// Those that changed what is restored after a reconnection.
     pub(super) changed: Vec<&'a str>,
+    wait: Wait,
     confirmation: Option<Confirmation>,
     /// Sets the policy that comes first, if there is one.
     #[cfg(feature = "rpc")]
@@ -151,6 +162,7 @@ impl<'a> Filters<'a> {
             qos: QoS::Processed,
             filters,
             changed: Vec::new(),
+            wait: Wait::default(),
             confirmation: None,
             #[cfg(feature = "rpc")]
             policy: None,
@@ -215,6 +227,13 @@ impl<'a> Filters<'a> {
         }
     }
 
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
+        let mut wait = std::mem::take(&mut self.wait);
+        let accepted = wait.poll(&self.client.inner.waiting_room, context, |context| self.poll_accept(context));
+        self.wait = wait;
+        accepted
+    }
+
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         match &self.client.inner.link {
             Link::Remote(remote) => remote.poll_change(context, self),
@@ -262,7 +281,7 @@ impl Future for Filters<'_> {
                 }
                 return Poll::Ready(answer);
             }
-            match ready!(self.poll_accept(context)) {
+            match ready!(self.poll_wait(context)) {
                 Ok(confirmation) => self.confirmation = Some(confirmation),
                 Err(error) => {
                     #[cfg(feature = "rpc")]

@@ -1,6 +1,8 @@
 //! A broker that does not read: what a client sends waits in a bounded queue.
 
-use std::task::Poll;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use busway::client::{SendError, TryErrorKind};
@@ -18,6 +20,7 @@ promises! {
         everybody_who_waits_goes_on_when_there_is_room
         subscriptions_wait_for_room_too
         what_is_dropped_while_it_waits_is_never_sent
+        a_queue_that_stands_still_keeps_no_task_that_gave_up
         the_queue_is_bounded_in_frames
         the_end_of_the_connection_ends_those_who_wait
         a_queue_of_one_frame_works
@@ -179,6 +182,38 @@ async fn what_is_dropped_while_it_waits_is_never_sent() {
     assert_eq!(answer.0, Ok(()));
     client.publish("end", "").await.expect("there is room");
     assert_eq!(peer.expect_frame().await.body, b"end\0");
+}
+
+async fn a_queue_that_stands_still_keeps_no_task_that_gave_up() {
+    struct Task;
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let (client, _peer) = stalled().await;
+    fill(&client).await;
+    let task = Arc::new(Task);
+    let waker = Waker::from(Arc::clone(&task));
+    let mut context = Context::from_waker(&waker);
+    let mut kept = Vec::new();
+    let mut waited = 0;
+    // The sockets may still take some.
+    while waited < 20 {
+        let mut futures: [Pin<Box<dyn Future<Output = _>>>; 4] = [
+            Box::pin(client.publish("load", payload(0))),
+            Box::pin(async { client.send("bert", payload(0)).qos(QoS::Processed).enqueue().await.map(drop) }),
+            Box::pin(client.subscribe("light")),
+            Box::pin(client.flush()),
+        ];
+        if futures.iter_mut().all(|future| future.as_mut().poll(&mut context).is_pending()) {
+            waited += 1;
+        }
+        kept.extend(futures);
+    }
+    assert!(Arc::strong_count(&task) > 2, "somebody waits");
+    drop(kept);
+    drop(waker);
+    assert_eq!(Arc::strong_count(&task), 1);
 }
 
 async fn the_queue_is_bounded_in_frames() {

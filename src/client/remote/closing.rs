@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::{CLOSED, Remote};
 use crate::client::ConnectionState;
 use crate::client::error::SendError;
+use crate::client::waiting_room::WaitingRoom;
 
 /// How long a dropped client may block its thread, or the end of its runtime, to write what it had accepted ...
 const LAST_WRITE: Duration = Duration::from_secs(5);
@@ -17,7 +18,7 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Remote {
-    pub(in crate::client) async fn flush(&self) -> Result<(), SendError> {
+    pub(in crate::client) async fn flush(&self, room: &WaitingRoom) -> Result<(), SendError> {
         let losses = self.losses.load(Ordering::Acquire);
         self.flush_all();
         // Others may go on sending: what they send meanwhile is not waited for.
@@ -25,11 +26,11 @@ impl Remote {
         #[cfg(feature = "shm")]
         if let Some(lane) = self.lane.current() {
             let frames = lane.taken();
-            if !poll_fn(|context| lane.poll_written(context, frames)).await {
+            if !room.until(|context| lane.poll_written(context, frames)).await {
                 return Err(SendError::Disconnected);
             }
         }
-        let is_written = poll_fn(|context| self.outbox.poll_written_to(context, bytes)).await;
+        let is_written = room.until(|context| self.outbox.poll_written_to(context, bytes)).await;
         // A new connection that has everything says nothing of what was lost with the old one.
         if is_written && self.losses.load(Ordering::Acquire) == losses { Ok(()) } else { Err(SendError::Disconnected) }
     }

@@ -3,6 +3,7 @@ use tokio::runtime::Handle;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
+use crate::lane::SegmentFrame;
 
 const LAYOUT: ControlLayout = ControlLayout { ring: 4 * ControlLayout::MIN_RING, slots: 8 };
 const LIMITS: OutboxLimits = OutboxLimits { frames: 8, bytes: 1 << 10 };

@@ -77,28 +77,33 @@ impl<'a> Operation<'a> {
         self.content.into_payload()
     }
 
-    /// As [`poll_accept`](Self::poll_accept), but waits. In the broker's own process nothing ever waits for a socket: a task that
-    /// sends in a loop would keep everybody from running who hands its frames on.
+    /// As [`poll_accept`](Self::poll_accept), but waits. In the broker's own process nothing ever waits for a socket: a
+    /// task that sends in a loop would keep everybody from running who hands its frames on.
     #[inline]
     fn poll_in_turn(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
-        match &self.client.inner.link {
-            Link::Remote(_) => self.poll_wait(context),
+        if self.wait.has_begun() {
+            return self.poll_wait(context);
+        }
+        let inner = &self.client.inner;
+        let accepted = match &inner.link {
+            Link::Remote(remote) => remote.poll_send(&mut inner.waiting_room.context(), self),
             #[cfg(feature = "broker")]
-            Link::Local(_) => {
+            Link::Local(local) => {
                 let turn = ready!(tokio::task::coop::poll_proceed(context));
-                let accepted = self.poll_wait(context);
+                let accepted = local.poll_send(&mut inner.waiting_room.context(), self);
                 if accepted.is_ready() {
                     turn.made_progress();
                 }
                 accepted
             }
-        }
+        };
+        if accepted.is_ready() { accepted } else { self.poll_wait(context) }
     }
 
-    #[inline]
+    #[cold]
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         let mut wait = std::mem::take(&mut self.wait);
-        let accepted = wait.poll(&self.client.inner.waiting_room, context, |context| self.poll_accept(context));
+        let accepted = wait.poll(&self.client.inner.waiting_room, context, |for_all| self.poll_accept(for_all));
         self.wait = wait;
         accepted
     }
@@ -229,7 +234,7 @@ impl<'a> Filters<'a> {
 
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         let mut wait = std::mem::take(&mut self.wait);
-        let accepted = wait.poll(&self.client.inner.waiting_room, context, |context| self.poll_accept(context));
+        let accepted = wait.poll(&self.client.inner.waiting_room, context, |for_all| self.poll_accept(for_all));
         self.wait = wait;
         accepted
     }

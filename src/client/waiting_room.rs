@@ -36,6 +36,12 @@ impl Default for WaitingRoom {
 }
 
 impl WaitingRoom {
+    /// With the waker for all: for a look that comes before a wait, and is mostly enough.
+    #[inline]
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
     /// Waits until `look` is ready. It must keep the waker that it is given when it is not.
     pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
         let mut wait = Wait::default();
@@ -48,8 +54,13 @@ impl WaitingRoom {
 pub(super) struct Wait(Option<Pin<Box<OwnedNotified>>>);
 
 impl Wait {
-    /// Ready when `look` is, which is called again only when something has changed.
     #[inline]
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Ready when `look` is, which is called again only when something has changed.
+    #[cold]
     pub(super) fn poll<T>(
         &mut self,
         room: &WaitingRoom,
@@ -61,24 +72,15 @@ impl Wait {
                 ready!(notified.as_mut().poll(context));
                 self.0 = None;
             }
-            let mut looked = look(&mut Context::from_waker(&room.waker));
-            if looked.is_pending() {
-                looked = self.enter(room, &mut look);
-            }
+            // Who is not in the room yet is not woken: looks are made from inside.
+            let mut notified = Box::pin(Arc::clone(&room.crowd.0).notified_owned());
+            notified.as_mut().enable();
+            let looked = look(&mut room.context());
             if looked.is_ready() {
                 return looked;
             }
+            self.0 = Some(notified);
         }
-    }
-
-    /// Who is not in the room yet is not woken: looks again from inside, and stays if that is in vain.
-    #[cold]
-    fn enter<T>(&mut self, room: &WaitingRoom, look: &mut impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        let mut notified = Box::pin(Arc::clone(&room.crowd.0).notified_owned());
-        notified.as_mut().enable();
-        let looked = look(&mut Context::from_waker(&room.waker));
-        self.0 = looked.is_pending().then_some(notified);
-        looked
     }
 }
 
@@ -164,19 +166,19 @@ mod tests {
     }
 
     #[test]
-    fn room_that_comes_between_the_looks_is_found() {
+    fn room_that_comes_during_a_look_is_found() {
         let (room, (counted, waker)) = (WaitingRoom::default(), someone());
         let mut looks = 0;
         let found = Wait::default().poll(&room, &mut Context::from_waker(&waker), |context| {
             looks += 1;
-            if looks == 2 {
+            if looks == 3 {
                 return Poll::Ready(());
             }
-            // Whoever was to be woken is, before anybody is in the room.
+            // Before anybody sleeps.
             context.waker().wake_by_ref();
             Poll::Pending
         });
-        assert!(found.is_ready() && looks == 2);
+        assert!(found.is_ready() && looks == 3);
         assert_eq!((Arc::strong_count(&counted), counted.0.load(Ordering::Relaxed)), (2, 0));
     }
 

@@ -14,20 +14,13 @@ die() {
   exit 1
 }
 
-# What tools/install-rivals has built before; the lane as soon as the client has it.
-features() {
-  local features
-  features=$(cat "$TARGET/versus-rivals" 2>/dev/null || true)
-  if grep -q 'pub fn loan' src/client/*.rs; then
-    features=${features:+$features,}lane
-  fi
-  echo "$features"
-}
+# What tools/install-rivals has built before.
+rivals() { cat "$TARGET/versus-rivals" 2>/dev/null || true; }
 
 main() {
   [[ -x $TARGET/reference/bin/busrtd ]] || tools/test --install >&2 || die "busrtd could not be installed: see above"
   cargo build --quiet --release --features server --bin buswayd || die "buswayd could not be built: see above"
-  cargo build --quiet --release --manifest-path benches/versus/Cargo.toml --features "$(features)" ||
+  cargo build --quiet --release --manifest-path benches/versus/Cargo.toml --features "$(rivals)" ||
     die "benches/versus could not be built: see above"
   [[ -s $TARGET/versus-rivals ]] || say "only busrt is a rival; tools/install-rivals adds iceoryx2, zenoh and others"
   exec "$TARGET/release/versus" "$@"

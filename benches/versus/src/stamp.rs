@@ -84,7 +84,6 @@ impl Outgoing {
     }
 
     /// The next payload, for systems that lend memory to write it to.
-    #[cfg(any(feature = "lane", feature = "zenoh"))]
     pub(crate) fn write(&self, memory: &mut [u8], stamp: Stamp) {
         if let Some(source) = &self.source {
             memory.copy_from_slice(source);

@@ -98,8 +98,7 @@ impl System {
     /// Whether this program was built with it.
     pub(crate) fn is_built_in(self) -> bool {
         match self {
-            Self::Busrt | Self::BuswaydBusrtClient | Self::BuswaySockets => true,
-            Self::BuswayLane => cfg!(feature = "lane"),
+            Self::Busrt | Self::BuswaydBusrtClient | Self::BuswaySockets | Self::BuswayLane => true,
             Self::Iceoryx2 => cfg!(feature = "iceoryx2"),
             Self::Zenoh => cfg!(feature = "zenoh"),
             Self::Nats => cfg!(feature = "nats"),

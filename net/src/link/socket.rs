@@ -22,6 +22,9 @@ use super::watch::{readable, watch};
 const SEND_BUFFER: usize = 1 << 20;
 /// Descriptors that one message may carry.
 pub(super) const MAX_DESCRIPTORS: usize = 8;
+/// For how long a broker's host may acknowledge nothing, or take nothing, before its client gives the connection up. By
+/// itself the kernel repeats what it has sent for a quarter of an hour.
+const TCP_PATIENCE: Duration = Duration::from_secs(60);
 /// Between attempts to connect to a broker whose queue of new connections is full.
 const CONNECT_RETRY: Duration = Duration::from_millis(5);
 
@@ -93,7 +96,8 @@ impl Socket {
         Ok((Self::new(one)?, Self::new(other)?))
     }
 
-    /// Connects. A broker whose queue of new connections is full is tried again until the caller gives up.
+    /// Connects. A broker whose queue of new connections is full is tried again until the caller gives up. Over TCP the
+    /// connection ends when the other host has not acknowledged for a minute what was sent.
     ///
     /// # Errors
     /// What the system says.
@@ -114,7 +118,10 @@ impl Socket {
             }
             Endpoint::Tcp(address) => {
                 let stream = tokio::net::TcpStream::connect(address).await?;
-                Self::from_tcp(stream.into_std()?.into())
+                let descriptor = stream.into_std()?.into();
+                let patience = u32::try_from(TCP_PATIENCE.as_millis()).unwrap_or(u32::MAX);
+                rustix::net::sockopt::set_tcp_user_timeout(&descriptor, patience)?;
+                Self::from_tcp(descriptor)
             }
         }
     }

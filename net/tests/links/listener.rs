@@ -307,3 +307,14 @@ async fn the_system_chooses_the_buffers_of_a_tcp_connection() {
     let socket = Socket::from_tcp(stream.into()).expect("it can be taken over");
     assert_eq!(rustix::net::sockopt::socket_send_buffer_size(&socket).expect("it can be asked"), before);
 }
+
+/// That the kernel keeps to it takes a minute and a host that vanishes.
+#[tokio::test]
+async fn a_client_waits_a_minute_for_a_host_that_is_silent() {
+    let listener = Listener::bind(&Endpoint::Tcp("127.0.0.1:0".to_owned()), 0).expect("a port is free");
+    let endpoint = Endpoint::Tcp(listener.local_endpoint().to_string());
+    let (connected, accepted) = tokio::join!(Socket::connect(&endpoint), listener.accept());
+    let patience = |socket: &Socket| rustix::net::sockopt::tcp_user_timeout(socket).expect("it can be asked");
+    assert_eq!(patience(&connected.expect("it listens")), 60_000);
+    assert_eq!(patience(&accepted.expect("somebody connects").0), 0, "the broker has deadlines of its own");
+}

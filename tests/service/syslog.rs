@@ -1,11 +1,12 @@
 //! `--log-syslog` and `-D`: what a syslog daemon receives at `/dev/log`.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use crate::program::{Place, Running, Stranger, clean, read_pid};
-use crate::support::{Flavor, WATCHDOG, eventually, next_datagram};
+use crate::support::{Flavor, Stream, WATCHDOG, eventually, next_datagram};
 
 /// Gives the program a `/dev` of its own, in a mount namespace: `$1`, with some devices and whatever lies there.
 const OWN_DEV: &str = "
@@ -63,6 +64,12 @@ fn may_mount() -> bool {
     may
 }
 
+/// How many messages wait for a syslog daemon before who sends them has to.
+fn waiting_datagrams() -> usize {
+    let limit = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").expect("the system says how many");
+    limit.trim().parse().expect("it is a number")
+}
+
 /// daemon.notice and daemon.err, as the system numbers them.
 const NOTICE: &str = "<29>";
 const ERROR: &str = "<27>";
@@ -83,6 +90,30 @@ fn the_log_goes_to_syslog_with_its_severity_and_the_process_id() {
     assert_eq!(running.end(), Some(0));
     syslog.hear("SIGTERM: ending");
     assert_eq!(fs::read_to_string(output).expect("output is text"), "", "nothing is said twice");
+}
+
+#[test]
+fn a_syslog_that_stands_still_stops_nobody() {
+    if !may_mount() {
+        return;
+    }
+    let syslog = Syslog::new();
+    let mut running = Running::start(syslog.buswayd().arg("--log-syslog"));
+    eventually("the broker listens", || syslog.place.serves());
+    // Each is logged, and nobody reads.
+    let strangers = waiting_datagrams() + 20;
+    for _ in 0..strangers {
+        let mut stranger = Stream::unix(&syslog.place.socket()).expect("the broker listens");
+        let mut greeting = [0; 3];
+        stranger.read_exact(&mut greeting).expect("the broker answers");
+        stranger.write_all(b"GET").expect("the broker is there");
+        stranger.read_to_end(&mut Vec::new()).expect("the broker says what is wrong and closes");
+    }
+    for _ in 0..strangers {
+        syslog.hear("handshake not completed");
+    }
+    assert_eq!(running.end(), Some(0));
+    syslog.hear("SIGTERM: ending");
 }
 
 #[test]

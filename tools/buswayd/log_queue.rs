@@ -1,19 +1,24 @@
 //! What stands between the log and whoever reads it: a reader that stands still must not stop the broker.
 
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use syslog_tracing::{Syslog, SyslogWriter};
+use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait; more are lost, and counted.
 const MAX_WAITING: usize = 4096;
 
 enum Message {
-    Line(Vec<u8>),
+    /// With the way to syslog, if it goes there, which knows its severity. That calls syslog when it is dropped, also with
+    /// nothing to say: a line that is lost must not.
+    Line(Vec<u8>, Option<ManuallyDrop<SyslogWriter>>),
     /// Everything before it is written.
     Flushed(SyncSender<()>),
 }
@@ -40,6 +45,13 @@ impl LogQueue {
         queue
     }
 
+    /// Never waits.
+    fn add(&self, line: &[u8], syslog: Option<ManuallyDrop<SyslogWriter>>) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Line(line.to_vec(), syslog)) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Waits until what waits is written, or the time is over.
     pub(crate) fn flush(&self, patience: Duration) {
         let (written, is_written) = sync_channel(1);
@@ -54,23 +66,29 @@ fn write_all(receiver: &Receiver<Message>, lost: &AtomicU64, mut output: impl Wr
     for message in receiver {
         // An output that is closed is nobody's business: the broker serves on.
         let _ = match message {
-            Message::Line(line) => output.write_all(&line),
+            Message::Line(line, None) => write_line(&mut output, &line, lost),
+            Message::Line(line, Some(syslog)) => write_line(&mut ManuallyDrop::into_inner(syslog), &line, lost),
             Message::Flushed(written) => written.send(()).map_err(io::Error::other),
         };
-        let missing = lost.swap(0, Ordering::Relaxed);
-        if missing > 0 {
-            let note = format!("WARN {missing} lines of the log are lost: nobody read it for a while\n");
-            let _ = output.write_all(note.as_bytes());
-        }
     }
+}
+
+fn write_line(output: &mut impl Write, line: &[u8], lost: &AtomicU64) -> io::Result<()> {
+    output.write_all(line)?;
+    output.flush()?;
+    let missing = lost.swap(0, Ordering::Relaxed);
+    if missing > 0 {
+        let note = format!("WARN {missing} lines of the log are lost: nobody read it for a while\n");
+        output.write_all(note.as_bytes())?;
+        output.flush()?;
+    }
+    Ok(())
 }
 
 /// One event, which comes as one piece.
 impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Line(line.to_vec())) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.add(line, None);
         Ok(line.len())
     }
 
@@ -84,6 +102,41 @@ impl<'a> MakeWriter<'a> for &'static LogQueue {
 
     fn make_writer(&'a self) -> Self {
         self
+    }
+}
+
+/// syslog behind the queue.
+pub(crate) struct QueuedSyslog {
+    pub(crate) queue: &'static LogQueue,
+    pub(crate) syslog: Syslog,
+}
+
+/// One event for syslog, which comes as one piece.
+pub(crate) struct SyslogLine {
+    queue: &'static LogQueue,
+    syslog: Option<ManuallyDrop<SyslogWriter>>,
+}
+
+impl Write for SyslogLine {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue.add(line, self.syslog.take());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for QueuedSyslog {
+    type Writer = SyslogLine;
+
+    fn make_writer(&'a self) -> SyslogLine {
+        SyslogLine { queue: self.queue, syslog: Some(ManuallyDrop::new(self.syslog.make_writer())) }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> SyslogLine {
+        SyslogLine { queue: self.queue, syslog: Some(ManuallyDrop::new(self.syslog.make_writer_for(meta))) }
     }
 }
 

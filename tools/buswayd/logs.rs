@@ -11,7 +11,7 @@ use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::log_queue::LogQueue;
+use crate::log_queue::{LogQueue, QueuedSyslog};
 use crate::options::Options;
 
 /// Starts logging.
@@ -27,7 +27,7 @@ pub(crate) fn start(options: &Options) -> Result<(), Box<dyn std::error::Error>>
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .log_internal_errors(false)
-            .with_writer(syslog)
+            .with_writer(QueuedSyslog { queue: QUEUE.get_or_init(LogQueue::to_stderr), syslog })
             .with_ansi(false)
             .without_time()
             .with_level(false)
@@ -67,10 +67,10 @@ pub(crate) fn flush() {
     }
 }
 
-/// What waits for standard error.
+/// What waits for standard error or syslog.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// How long [`flush`] waits for whoever reads standard error.
+/// How long [`flush`] waits for whoever reads the log.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The log is not on standard error.

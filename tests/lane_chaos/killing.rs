@@ -133,6 +133,24 @@ fn subscribers_that_are_killed_or_stopped_disturb_neither_publisher_nor_survivor
     witness.finish();
 }
 
+/// A broker that ends in order lets go of what its clients hold; it must not tell the sender that this is free.
+#[test]
+fn what_is_held_when_the_broker_ends_is_not_written_over() {
+    let mut broker = broker(&[]);
+    let mut survivor = Actor::start("survivor 100", &broker.socket());
+    survivor.expect("ready");
+    let mut overwriter = Actor::start("overwriter", &broker.socket());
+    overwriter.expect("ready");
+    survivor.expect("holds");
+    broker.signal(Signal::TERM);
+    assert!(broker.wait().success());
+    survivor.expect("alone");
+    overwriter.say("write");
+    overwriter.expect("written");
+    survivor.say("check");
+    survivor.expect("nothing is left");
+}
+
 #[test]
 fn a_broker_that_is_killed_leaves_no_memory_and_a_new_one_serves() {
     let mut broker = broker(&[]);
@@ -148,7 +166,7 @@ fn a_broker_that_is_killed_leaves_no_memory_and_a_new_one_serves() {
     for round in 0..4 {
         let publisher = Actor::start("publisher publisher", &broker.socket());
         publisher.expect("ready");
-        let mut survivor = Actor::start("survivor", &broker.socket());
+        let mut survivor = Actor::start("survivor 3", &broker.socket());
         survivor.expect("ready");
         survivor.expect("holds");
         thread::sleep(Duration::from_micros(noise.next() % 20_000));

@@ -20,6 +20,7 @@ mod pending;
 pub(crate) mod questions;
 pub(crate) mod queue;
 mod queue_rules;
+pub(crate) mod queue_state;
 mod receiver;
 mod remote;
 #[cfg(feature = "rpc")]

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(feature = "broker")]
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,8 +13,8 @@ use super::ConnectionState;
 use super::frame_batch::FrameBatch;
 use super::frame_store::FrameStore;
 use super::queue_rules::QueueRules;
+use super::queue_state::{AtWait, State, Unpushed};
 use crate::frame::Frame;
-use crate::policy::{Pushed, SlowPolicy};
 
 /// A bounded queue, filled by the connection and shared by all clones of a client.
 #[derive(Clone, Debug)]
@@ -32,53 +30,11 @@ struct Shared {
     /// one looks at the count after that, so that one of them sees the other.
     waiting: AtomicUsize,
     rules: Arc<QueueRules>,
-    at_wait: AtWait,
     /// Something was taken, for those that wait for room.
     room: Notify,
     /// The state of an in-process client, whose connection this queue is.
     #[cfg(feature = "broker")]
     connection: Option<Arc<watch::Sender<ConnectionState>>>,
-}
-
-/// What a full queue does with a frame whose sender is to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AtWait {
-    /// Takes it; the connection is not read from until there is room.
-    Take,
-    /// Asks the sender to wait.
-    #[cfg(feature = "broker")]
-    Ask,
-    /// Drops it.
-    #[cfg(feature = "rpc")]
-    Drop,
-}
-
-#[derive(Debug)]
-struct State {
-    frames: FrameStore,
-    /// Dropped, here or by the broker, ever.
-    lost: u64,
-    /// Dropped after they had been taken.
-    dropped: u64,
-    arrived: u64,
-    taken_frames: u64,
-    taken_bytes: u64,
-    /// Frames that had arrived up to the one taken last, lost ones included.
-    position: u64,
-    closed: bool,
-    /// A sender has waited in vain, and nothing was taken since.
-    is_stalled: bool,
-}
-
-/// A frame for which there is no room.
-#[derive(Debug)]
-pub(crate) enum Unpushed {
-    /// It is lost and counted; where there are no policies, it comes back.
-    #[cfg_attr(not(feature = "rpc"), allow(dead_code, reason = "only the RPC layer answers what it cannot take"))]
-    Lost(Option<Box<Frame>>),
-    /// Its sender may wait for so long.
-    #[cfg(feature = "broker")]
-    Wait(Duration),
 }
 
 /// Counts itself among those that wait.
@@ -141,7 +97,7 @@ impl ReceiveQueue {
         state.lost += batch.gaps;
         if state.closed || self.shared.rules.is_set() || !state.frames.has_room_for(batch) {
             for frame in batch.frames.drain(..) {
-                let _ = self.shared.push(&mut state, frame);
+                let _ = state.push(frame, &self.shared.rules);
             }
         } else {
             state.arrived += batch.arrived();
@@ -163,7 +119,7 @@ impl ReceiveQueue {
     #[cfg(any(feature = "broker", feature = "rpc"))]
     pub(crate) fn push(&self, frame: Frame) -> Result<(), Unpushed> {
         let mut state = self.shared.state.lock();
-        let pushed = self.shared.push(&mut state, frame);
+        let pushed = state.push(frame, &self.shared.rules);
         drop(state);
         if pushed.is_ok() {
             self.shared.arrived.notify_one();
@@ -314,23 +270,11 @@ impl ReceiveQueue {
 
 impl Shared {
     fn new((frames, bytes): (usize, usize), rules: Arc<QueueRules>, at_wait: AtWait) -> Self {
-        let state = State {
-            frames: FrameStore::new(frames, bytes),
-            lost: 0,
-            dropped: 0,
-            arrived: 0,
-            taken_frames: 0,
-            taken_bytes: 0,
-            position: 0,
-            closed: false,
-            is_stalled: false,
-        };
         Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(FrameStore::new(frames, bytes), at_wait)),
             arrived: Notify::new(),
             waiting: AtomicUsize::new(0),
             rules,
-            at_wait,
             room: Notify::new(),
             #[cfg(feature = "broker")]
             connection: None,
@@ -351,84 +295,5 @@ impl Shared {
         if is_more_awaited {
             self.arrived.notify_one();
         }
-    }
-
-    #[inline]
-    fn push(&self, state: &mut State, mut frame: Frame) -> Result<(), Unpushed> {
-        // What was dropped before it, and is counted where it was.
-        let gap = frame.take_lost_before();
-        state.arrived += gap;
-        state.frames.add_gap(gap);
-        let rules = self.rules.of(&frame);
-        if state.closed || (rules.is_none() && !state.frames.has_room(&frame)) {
-            return Err(state.refuse(frame));
-        }
-        state.arrived += 1;
-        state.taken_frames += 1;
-        state.taken_bytes += frame.payload.len() as u64;
-        match rules {
-            None => {
-                state.frames.append(frame);
-                Ok(())
-            }
-            Some(policy) => self.push_by(state, frame, policy),
-        }
-    }
-
-    /// As the policy says; the frame has been counted as taken.
-    #[cold]
-    fn push_by(&self, state: &mut State, frame: Frame, policy: SlowPolicy) -> Result<(), Unpushed> {
-        let length = frame.payload.len() as u64;
-        let refused = match state.frames.ruled().push(frame, policy) {
-            Pushed::Taken { dropped } => {
-                state.lost += dropped;
-                state.dropped += dropped;
-                return Ok(());
-            }
-            Pushed::Full(frame) if self.at_wait == AtWait::Take => {
-                state.frames.ruled().append(frame, policy);
-                return Ok(());
-            }
-            Pushed::Dropped { older } => {
-                state.lost += older + 1;
-                state.dropped += older;
-                Unpushed::Lost(None)
-            }
-            #[cfg(feature = "broker")]
-            Pushed::Full(_) if self.at_wait == AtWait::Ask && !state.is_stalled => match policy {
-                SlowPolicy::Wait(bound) => {
-                    state.arrived -= 1;
-                    Unpushed::Wait(bound)
-                }
-                _ => state.lose_arrived(),
-            },
-            Pushed::Full(_) => state.lose_arrived(),
-        };
-        state.taken_frames -= 1;
-        state.taken_bytes -= length;
-        Err(refused)
-    }
-}
-
-impl State {
-    /// A frame that there is no room for.
-    #[cold]
-    fn refuse(&mut self, frame: Frame) -> Unpushed {
-        self.lose(1);
-        Unpushed::Lost(Some(Box::new(frame)))
-    }
-
-    /// A frame that has arrived is dropped behind the last one.
-    fn lose_arrived(&mut self) -> Unpushed {
-        self.arrived -= 1;
-        self.lose(1);
-        Unpushed::Lost(None)
-    }
-
-    /// Counts frames that were dropped behind the last one.
-    fn lose(&mut self, frames: u64) {
-        self.arrived += frames;
-        self.lost += frames;
-        self.frames.add_gap(frames);
     }
 }

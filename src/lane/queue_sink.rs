@@ -7,7 +7,8 @@ use busway_net::wire::ResultCode;
 use tokio::sync::Notify;
 
 use super::{Declined, Outgoing, Routed, ShmTrust, Sink};
-use crate::client::queue::{ReceiveQueue, Unpushed};
+use crate::client::queue::ReceiveQueue;
+use crate::client::queue_state::Unpushed;
 use crate::frame::Frame;
 use crate::payload::Payload;
 use crate::policy::SlowPolicy;

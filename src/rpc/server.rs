@@ -20,7 +20,7 @@ use super::workers::{OnItsWay, Workers, on_thread};
 use super::{Guard, Rpc};
 use crate::client::SendError;
 use crate::client::announcements::INFO_TOPIC;
-use crate::client::queue::Unpushed;
+use crate::client::queue_state::Unpushed;
 use crate::frame::Frame;
 use crate::payload::Payload;
 

@@ -208,8 +208,8 @@ impl Connection {
         let Some(frame) = intake.next_frame(&self.shared.router.pool)? else { return Ok(false) };
         let LaneFrame { op_id, operation, qos, address, receiver, content } = frame;
         pace.count(1, address.len() + receiver.len() + content.len(), qos.is_realtime());
-        if let crate::lane::Routed::Lane(payload) = &content {
-            pace.count_in_place(payload.len());
+        if let crate::lane::Routed::Lane(place) = &content {
+            pace.count_in_place(place.payload().len());
         }
         let request = Request { op_id, operation, qos, address, receiver };
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use busway_shm::{Generations, GiveBack, OwnSegment, PeerSegment, Returns, Sample, Violation};
 use parking_lot::Mutex;
 
-use super::budget::Spent;
+use super::budget::{ClientArena, Spent};
 use super::down::DownLane;
 
 /// A receiver may always hold this many payloads of a sender.
@@ -32,6 +32,7 @@ pub(super) struct Segment {
     pub(super) descriptor: OwnedFd,
     pub(super) owner: u32,
     pub(super) _spent: Spent,
+    pub(super) _counted: ClientArena,
 }
 
 /// A client as a sender of payloads.
@@ -65,10 +66,36 @@ struct Amount {
 
 /// A payload that lies in its sender's arena. Dropping the last share of it gives it back.
 pub(crate) struct Incoming {
-    sample: Sample,
+    /// Goes before the sample, which tells the sender: whoever has everything back may drop the arena and ask for another.
     segment: Arc<Segment>,
+    sample: Sample,
     account: Arc<Account>,
     pins: AtomicU32,
+}
+
+/// A payload in its sender's arena, on its way to a receiver.
+#[derive(Clone, Copy)]
+pub(crate) enum OnLane<'a> {
+    Arrived(&'a Arc<Incoming>),
+    /// It has waited for a receiver, who holds it already.
+    Held(&'a Pin),
+}
+
+impl OnLane<'_> {
+    pub(crate) fn payload(&self) -> &Arc<Incoming> {
+        match self {
+            Self::Arrived(payload) => payload,
+            Self::Held(pin) => pin.payload(),
+        }
+    }
+
+    /// As [`Incoming::pin`]. Who holds it already may hold it on, however much that is.
+    pub(crate) fn pin(&self, receiver: u64) -> Option<Pin> {
+        match self {
+            Self::Held(pin) if pin.receiver == receiver => Some(pin.again()),
+            _ => self.payload().pin(receiver),
+        }
+    }
 }
 
 /// A payload that a receiver holds.
@@ -209,6 +236,15 @@ impl Pin {
         &self.payload
     }
 
+    /// Holds it once more for the same receiver: until this or the other is dropped it counts twice.
+    fn again(&self) -> Self {
+        let mut held = self.payload.account.held.lock();
+        let one = held.receivers.entry(self.receiver).or_default();
+        *one = one.plus(self.payload.len());
+        self.payload.pins.fetch_add(1, Ordering::Relaxed);
+        Self { payload: Arc::clone(&self.payload), receiver: self.receiver }
+    }
+
     /// The bytes in place: for receivers in this process that trust the sender.
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.payload.sample.as_slice()
@@ -262,7 +298,7 @@ mod tests {
     use busway_shm::{OwnMemory, ReturnReader};
 
     use super::*;
-    use crate::lane::budget::{Budget, Cost};
+    use crate::lane::budget::{Budget, ClientArenas, Cost};
 
     const SLOTS: u32 = 64;
     const BYTES: u32 = 64 << 10;
@@ -287,6 +323,7 @@ mod tests {
                 descriptor: std::fs::File::open("/dev/null").unwrap().into(),
                 owner: 0,
                 _spent: Budget::new(Cost { descriptors: 4, mappings: 4, bytes: 4 }).spend(0, cost).unwrap(),
+                _counted: Arc::new(ClientArenas::default()).add(1, (1, 1)).unwrap(),
             };
             Self {
                 account: Account::new(Returns::new(Arc::new(own), layout), (SLOTS, BYTES as usize), 0),
@@ -346,6 +383,21 @@ mod tests {
         let pins: Vec<_> = payloads.iter().filter_map(|payload| payload.pin(1)).collect();
         assert_eq!(pins.len(), ALWAYS);
         drop(pins);
+        assert!(sender.account.is_clear());
+    }
+
+    #[test]
+    fn who_holds_a_payload_may_hold_it_on_at_its_limit_and_nobody_else_may() {
+        let mut sender = Sender::new();
+        let payloads: Vec<_> = (0..5).map(|_| sender.send(BYTES / 8)).collect();
+        let pins: Vec<_> = payloads[..ALWAYS].iter().map(|payload| payload.pin(1).unwrap()).collect();
+        assert!(payloads[4].pin(1).is_none() && payloads[0].pin(1).is_none(), "it holds as much as it may");
+        let on = OnLane::Held(&pins[0]).pin(1).unwrap();
+        drop(pins);
+        assert!(payloads[4].pin(1).is_some(), "it holds one");
+        let others: Vec<_> = (0..ALWAYS).map(|_| OnLane::Held(&on).pin(2).unwrap()).collect();
+        assert!(OnLane::Held(&on).pin(2).is_none(), "another receiver has a limit of its own");
+        drop((on, others));
         assert!(sender.account.is_clear());
     }
 

@@ -42,6 +42,39 @@ pub(crate) struct Spent {
 /// One user may use this much of each limit, so that others find something left: numerator and denominator.
 const USER_SHARE: (u64, u64) = (3, 4);
 
+/// What one client has of arenas, also of those that it has dropped while others hold payloads in them.
+#[derive(Debug, Default)]
+pub(crate) struct ClientArenas {
+    /// How many, and their bytes.
+    all: Mutex<(usize, u64)>,
+}
+
+/// One arena of a client; it counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct ClientArena {
+    of: Arc<ClientArenas>,
+    bytes: u64,
+}
+
+impl ClientArenas {
+    /// One more, unless there would be more arenas or bytes than the client may have.
+    pub(crate) fn add(self: &Arc<Self>, bytes: u64, (most, most_bytes): (usize, u64)) -> Option<ClientArena> {
+        let mut all = self.all.lock();
+        if all.0 >= most || bytes > most_bytes.saturating_sub(all.1) {
+            return None;
+        }
+        *all = (all.0 + 1, all.1 + bytes);
+        Some(ClientArena { of: Arc::clone(self), bytes })
+    }
+}
+
+impl Drop for ClientArena {
+    fn drop(&mut self) {
+        let mut all = self.of.all.lock();
+        *all = (all.0 - 1, all.1 - self.bytes);
+    }
+}
+
 impl Budget {
     /// Half of the descriptors, a quarter of the mappings and `bytes` (a quarter of the memory if not given) of what
     /// the system allows at this moment.

@@ -10,7 +10,7 @@ use busway_shm::layout::{Head, flag, operation};
 use busway_shm::{Descriptor, DownBell, Parts, PeerSegment, ReturnReader, Slots, Violation};
 use bytes::Bytes;
 
-use super::account::{Incoming, Pin, Segment};
+use super::account::{OnLane, Pin, Segment};
 use super::backlog::Large;
 use super::budget::Spent;
 use super::introductions::{Acquaintance, Introductions};
@@ -91,7 +91,7 @@ impl DownLane {
                 Routed::Borrowed(bytes) => Load::Borrowed(bytes),
                 Routed::Owned(payload) if payload.len() <= COPY_MAX => Load::Borrowed(payload),
                 Routed::Owned(payload) => payload.bytes().into(),
-                Routed::Lane(payload) => self.hold(payload),
+                Routed::Lane(place) => self.hold(*place),
             }
         };
         self.queue.offer(token, &item, load, head + length)
@@ -112,18 +112,18 @@ impl DownLane {
     }
 
     /// A payload of another lane: held in place, or copied if this client holds too much of it.
-    fn hold(&self, payload: &Arc<Incoming>) -> Load<'static, Pin> {
-        let pin = payload.pin(self.receiver).or_else(|| {
+    fn hold(&self, place: OnLane<'_>) -> Load<'static, Pin> {
+        let pin = place.pin(self.receiver).or_else(|| {
             // It may have given back meanwhile what nobody has looked at since.
             self.queue.placing(Leases::take_back)?;
-            payload.pin(self.receiver)
+            place.pin(self.receiver)
         });
         match pin {
             Some(pin) => Load::Large(Large::Held(pin)),
             None => {
                 self.counters.copied.fetch_add(1, Ordering::Relaxed);
-                let mut bytes = Vec::with_capacity(payload.len());
-                payload.copy_all(&mut bytes);
+                let mut bytes = Vec::with_capacity(place.payload().len());
+                place.payload().copy_all(&mut bytes);
                 Bytes::from(bytes).into()
             }
         }

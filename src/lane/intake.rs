@@ -11,8 +11,8 @@ use busway_net::wire::{Limits, Operation, Payloads, QoS, has_nul};
 use busway_shm::layout::{GRANULE, PAGE, flag, operation};
 use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violation, create_for_peer};
 
-use super::account::{Account, Incoming, Segment};
-use super::budget::{Cost, Spent};
+use super::account::{Account, Incoming, OnLane, Segment};
+use super::budget::{ClientArena, ClientArenas, Cost, Spent};
 use super::control_frame::{Questions, SegmentFrame};
 use super::down::DownLane;
 use super::fragments::{Fragments, Piece};
@@ -37,8 +37,8 @@ pub(crate) struct Intake {
     limits: Limits,
     arena_bytes: u64,
     segments: HashMap<u32, Arc<Segment>>,
-    /// Bytes of all of them.
-    bytes: u64,
+    /// They, and those that are gone from here and still held.
+    arenas: Arc<ClientArenas>,
     /// The arena that the client has been given and has not taken over.
     pending: Option<PendingArena>,
     questions: Questions,
@@ -65,6 +65,7 @@ struct PendingArena {
     descriptor: OwnedFd,
     length: usize,
     spent: Spent,
+    counted: ClientArena,
 }
 
 /// What the first fragment says of a frame.
@@ -90,7 +91,7 @@ impl Held {
     fn routed(&self) -> Routed<'_> {
         match self {
             Self::Heap(payload) => Routed::Owned(payload),
-            Self::Place(incoming) => Routed::Lane(incoming),
+            Self::Place(incoming) => Routed::Lane(OnLane::Arrived(incoming)),
         }
     }
 }
@@ -119,7 +120,7 @@ impl Intake {
             limits,
             arena_bytes,
             segments: HashMap::new(),
-            bytes: 0,
+            arenas: Arc::default(),
             pending: None,
             questions: Questions::default(),
             turn: 0,
@@ -324,9 +325,8 @@ impl Intake {
                 Ok(())
             }
             operation::ARENA_DROPPED => {
-                let segment = self.segments.remove(&number).ok_or(Violation::Range)?;
-                self.bytes -= segment.map.length() as u64;
-                Ok(())
+                // It counts for as long as somebody holds a payload in it.
+                self.segments.remove(&number).ok_or(Violation::Range).map(drop)
             }
             _ => Err(Violation::Descriptor),
         }
@@ -334,11 +334,9 @@ impl Intake {
 
     /// Makes an arena for the client to take over; says whether that could be done.
     fn offer_arena(&mut self, length: usize) -> bool {
-        let is_much = self.segments.len() >= MAX_ARENAS || length as u64 > self.arena_bytes.saturating_sub(self.bytes);
         let cost = Cost { descriptors: 1, mappings: 1, bytes: length as u64 };
-        if is_much {
-            return false;
-        }
+        let counted = self.arenas.add(cost.bytes, (MAX_ARENAS, self.arena_bytes));
+        let Some(counted) = counted else { return false };
         let Ok(spent) = self.host.budget.spend(self.account.user, cost) else { return false };
         let made = create_for_peer(c"busway-arena", length).and_then(|made| Ok((made.try_clone()?, made)));
         let Ok((for_client, descriptor)) = made else { return false };
@@ -350,24 +348,23 @@ impl Intake {
             frame.encode(batch.inline());
         });
         self.outbox.flush();
-        self.pending = Some(PendingArena { number, token, descriptor, length, spent });
+        self.pending = Some(PendingArena { number, token, descriptor, length, spent, counted });
         true
     }
 
     /// The client has taken an arena over, or could not.
     fn adopt(&mut self, pending: PendingArena, is_done: bool) {
-        let PendingArena { number, token: _, descriptor, length, spent } = pending;
+        let PendingArena { number, token: _, descriptor, length, spent, counted } = pending;
         let map = if is_done { PeerSegment::adopt(&descriptor, length).ok() } else { None };
         let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
         let owner = self.account.user;
-        let segment = Segment { number, map: Arc::new(map), descriptor, owner, _spent: spent };
+        let segment = Segment { number, map: Arc::new(map), descriptor, owner, _spent: spent, _counted: counted };
         let segment = Arc::new(segment);
         // Who reads this client's payloads in place has it mapped, with some luck, when the first of them comes.
         for reader in self.account.readers() {
             reader.introduce(&segment);
         }
         self.segments.insert(number, segment);
-        self.bytes += length as u64;
         self.answer(operation::ARENA_READY, number, length);
     }
 

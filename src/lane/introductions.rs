@@ -170,6 +170,8 @@ impl Introductions {
             }
             false
         });
+        // A client that never answers must not collect those that have gone.
+        self.wanted.retain(|segment| segment.strong_count() > 0);
         gone
     }
 
@@ -187,7 +189,7 @@ mod tests {
     use busway_shm::layout::PAGE;
 
     use super::*;
-    use crate::lane::budget::{Budget, Cost};
+    use crate::lane::budget::{Budget, ClientArenas, Cost};
 
     const USER: u32 = 7;
 
@@ -198,6 +200,7 @@ mod tests {
             descriptor: std::fs::File::open("/dev/null").unwrap().into(),
             owner: USER,
             _spent: Budget::new(Cost::default()).spend(USER, Cost::default()).unwrap(),
+            _counted: Arc::new(ClientArenas::default()).add(0, (1, 0)).unwrap(),
         })
     }
 
@@ -206,11 +209,32 @@ mod tests {
         introductions.answered(number, token, true).unwrap();
     }
 
-    #[tokio::test]
-    async fn a_segment_with_the_number_of_another_is_copied_until_the_other_is_gone() {
+    fn introductions() -> Introductions {
         let limits = OutboxLimits { frames: 8, bytes: 1 << 10 };
         let outbox = Arc::new(Outbox::new(limits, tokio::runtime::Handle::current()));
-        let mut introductions = Introductions::new(USER, ShmTrust::SameUser, &outbox);
+        Introductions::new(USER, ShmTrust::SameUser, &outbox)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_answers_collects_nothing() {
+        let mut introductions = introductions();
+        for look in 0..5 {
+            for number in 0..1_024 {
+                introductions.of(&segment(look << 16 | number), &mut false);
+            }
+            introductions.look();
+            assert!(introductions.wanted.is_empty() && introductions.known.len() <= 1, "only the question is left");
+        }
+        let living = segment(9);
+        assert_eq!(introductions.of(&living, &mut false), Acquaintance::None, "the client is late");
+        introductions.look();
+        answer(&mut introductions, 0);
+        assert_eq!(introductions.of(&living, &mut false), Acquaintance::Coming, "it was not forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_segment_with_the_number_of_another_is_copied_until_the_other_is_gone() {
+        let mut introductions = introductions();
         let (first, second) = (segment(5), segment(5));
         let mut is_new = false;
         assert_eq!(introductions.of(&first, &mut is_new), Acquaintance::Coming);

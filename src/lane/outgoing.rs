@@ -5,7 +5,7 @@ use std::sync::Arc;
 use busway_net::wire::FrameKind;
 
 #[cfg(feature = "shm")]
-use super::account::Incoming;
+use super::account::OnLane;
 use crate::frame_names::FrameNames;
 use crate::payload::{Content, Payload};
 
@@ -30,7 +30,7 @@ pub(crate) enum Routed<'a> {
     Owned(&'a Payload),
     /// In the arena of its sender, who could change it: never looked at, only copied or handed on.
     #[cfg(feature = "shm")]
-    Lane(&'a Arc<Incoming>),
+    Lane(OnLane<'a>),
 }
 
 impl Routed<'_> {
@@ -40,7 +40,7 @@ impl Routed<'_> {
             Self::Borrowed(bytes) => bytes.len(),
             Self::Owned(payload) => payload.len(),
             #[cfg(feature = "shm")]
-            Self::Lane(incoming) => incoming.len(),
+            Self::Lane(place) => place.payload().len(),
         }
     }
 
@@ -50,9 +50,9 @@ impl Routed<'_> {
             Self::Borrowed(bytes) => (*bytes).into(),
             Self::Owned(payload) => (*payload).clone(),
             #[cfg(feature = "shm")]
-            Self::Lane(incoming) => {
-                let mut bytes = Vec::with_capacity(incoming.len());
-                incoming.copy_all(&mut bytes);
+            Self::Lane(place) => {
+                let mut bytes = Vec::with_capacity(place.payload().len());
+                place.payload().copy_all(&mut bytes);
                 bytes.into()
             }
         }
@@ -76,7 +76,7 @@ impl Routed<'_> {
             Self::Borrowed(content) => bytes.extend_from_slice(content),
             Self::Owned(payload) => bytes.extend_from_slice(payload),
             #[cfg(feature = "shm")]
-            Self::Lane(incoming) => bytes.extend_from_slice(&self.owned_bytes()[..incoming.len()]),
+            Self::Lane(place) => place.payload().copy_all(&mut bytes),
         }
         bytes
     }

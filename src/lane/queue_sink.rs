@@ -34,9 +34,9 @@ pub(crate) struct QueueSink {
 impl QueueSink {
     fn payload(&self, content: &Routed<'_>) -> Payload {
         #[cfg(feature = "shm")]
-        if let Routed::Lane(incoming) = content
-            && self.reader.trust.allows(incoming.user(), self.reader.user)
-            && let Some(pin) = incoming.pin(self.reader.receiver)
+        if let Routed::Lane(place) = content
+            && self.reader.trust.allows(place.payload().user(), self.reader.user)
+            && let Some(pin) = place.pin(self.reader.receiver)
         {
             return Payload::in_place(Arc::new(pin));
         }

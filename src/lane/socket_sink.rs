@@ -111,12 +111,12 @@ fn write_frame(batch: &mut Batch, frame: &Outgoing<'_>, receiver: u64) {
         Routed::Owned(payload) if payload.len() > COPY_MAX => batch.push_body(payload.body()),
         Routed::Owned(payload) => batch.inline().extend_from_slice(payload),
         #[cfg(feature = "shm")]
-        Routed::Lane(incoming) if incoming.len() > COPY_MAX => match incoming.pin(receiver) {
+        Routed::Lane(place) if place.payload().len() > COPY_MAX => match place.pin(receiver) {
             Some(pin) => batch.push_body(busway_net::link::Body::Object(Arc::new(pin))),
             None => batch.push_body(frame.content.owned_bytes().body()),
         },
         #[cfg(feature = "shm")]
-        Routed::Lane(incoming) => incoming.copy_all(batch.inline()),
+        Routed::Lane(place) => place.payload().copy_all(batch.inline()),
     }
 }
 

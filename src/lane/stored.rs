@@ -5,7 +5,7 @@ use std::sync::Arc;
 use busway_net::wire::FrameKind;
 
 #[cfg(feature = "shm")]
-use super::account::Pin;
+use super::account::{OnLane, Pin};
 use super::{Outgoing, Routed};
 use crate::frame_names::FrameNames;
 use crate::payload::Payload;
@@ -38,7 +38,7 @@ impl StoredFrame {
         let content = match &frame.content {
             content if !frame.prefix.is_empty() => StoredContent::Heap(content.with_prefix(frame.prefix).into()),
             #[cfg(feature = "shm")]
-            Routed::Lane(incoming) => match incoming.pin(receiver) {
+            Routed::Lane(place) => match place.pin(receiver) {
                 Some(pin) => StoredContent::Held(pin),
                 None => StoredContent::Heap(frame.content.owned_bytes()),
             },
@@ -52,7 +52,7 @@ impl StoredFrame {
         let content = match &self.content {
             StoredContent::Heap(payload) => Routed::Owned(payload),
             #[cfg(feature = "shm")]
-            StoredContent::Held(pin) => Routed::Lane(pin.payload()),
+            StoredContent::Held(pin) => Routed::Lane(OnLane::Held(pin)),
         };
         Outgoing { kind: self.kind, realtime: self.realtime, names: &self.names, prefix: &[], content }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use busway_shm::Descriptor;
 use busway_shm::layout::{flag, operation};
 
+use crate::descriptors::submit;
 use crate::lane_peer::{LanePeer, message, publication};
 use crate::place::{Holdings, broker, expect_logged, expect_return_to, segments, wait_until_gone};
 use crate::support::eventually;
@@ -209,6 +210,48 @@ fn arenas_without_end_are_refused_at_the_limit_and_given_back() {
     peer.expect_served();
     drop((peer, arenas));
     expect_return_to(&broker, before);
+    witness.finish();
+}
+
+/// Whoever drops arenas while an accomplice holds payloads in them must not have more than it may.
+#[test]
+fn an_arena_that_is_dropped_counts_for_as_long_as_a_payload_in_it_is_held() {
+    const ARENA: u64 = 4 << 20;
+    let broker = broker(&["--shm-client-bytes", "16M"]);
+    let witness = Witness::start(&broker);
+    let before = segments(broker.id(), "arena").len();
+    let mut holder = LanePeer::connect(&broker, "accomplice");
+    let mut dropper = LanePeer::connect(&broker, "dropper");
+    let mut generations = vec![0; dropper.layout.slots];
+    let mut leases = Vec::new();
+    for _ in 0..4 {
+        let arena = dropper.arena(ARENA);
+        // The first are copies, until the accomplice has mapped the arena.
+        loop {
+            let (slot, generation) = dropper.free_slot(&mut generations);
+            submit(&mut dropper, &arena, slot, generation, "accomplice");
+            let (record, _) = holder.delivery();
+            if record.flags & flag::IN_PLACE != 0 {
+                leases.push((record.slot.get(), record.generation.get()));
+                break;
+            }
+        }
+        let (operation, segment) = (operation::ARENA_DROPPED, arena.number.into());
+        dropper.push(Descriptor { operation, segment, ..Descriptor::default() }, [b"", b"", b""], |_| {});
+    }
+    dropper.want_arena(ARENA);
+    dropper.await_record(operation::ARENA_REFUSED);
+    assert_eq!(segments(broker.id(), "arena").len(), before + 4);
+
+    let (slot, generation) = leases.pop().expect("four are held");
+    holder.give_back(slot, generation);
+    eventually("the arena is gone", || {
+        // It lives.
+        holder.applicant.write(&[0; 9]);
+        dropper.applicant.write(&[0; 9]);
+        segments(broker.id(), "arena").len() == before + 3
+    });
+    dropper.arena(ARENA);
     witness.finish();
 }
 

@@ -13,6 +13,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) use queue::{PolicyQueue, Pushed, Queued};
+#[cfg(feature = "broker")]
+pub(crate) use rules::MAX_FILTERS;
 pub(crate) use rules::Rules;
 
 /// What happens to a frame whose receiver has no room for it.

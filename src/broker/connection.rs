@@ -330,6 +330,9 @@ impl Connection {
             ReceivedPayload::Borrowed(slice) => Routed::Borrowed(slice),
             ReceivedPayload::Announced(_) => Routed::Borrowed(&[]),
         };
+        if request.may_take_long(content.len()) {
+            pace.count_long();
+        }
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! The broker's own client, `.broker`: what it answers and what it announces.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use busway_net::link::{Level, Touch};
 use busway_net::wire::rpc::{self, RpcMessage};
 use busway_net::wire::{FrameKind, Operation, QoS, ResultCode};
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::peer::{Peer, Transport};
 use super::router::{Request, Router, Source};
@@ -15,10 +17,12 @@ use super::touched::Touched;
 use crate::lane::{Declined, Outgoing, Routed, Sink};
 use crate::names::ClientName;
 use crate::payload::Content;
-use crate::policy::PolicyFault;
+use crate::policy::{MAX_FILTERS, PolicyFault};
 
 /// Bytes of an expression by which clients are listed: a long one takes thousands of times as many to compile.
-const FILTER_MAX: usize = 1024;
+const FILTER_MAX: usize = 256;
+/// Bytes of parameters that are looked at: as many topics as may have a policy, and more than all else needs.
+const PARAMS_MAX: usize = MAX_FILTERS * (1024 + 5) + 4096;
 
 /// Where clients' comings and goings are announced.
 pub(crate) const INFO_TOPIC: &str = ".broker/info";
@@ -236,18 +240,56 @@ type Failure = (i16, String);
 struct PolicyParams<'a> {
     policy: &'a str,
     #[serde(borrow, default)]
-    topics: Vec<&'a str>,
+    topics: Topics<'a>,
+}
+
+/// As many topics as may have a policy; a longer list is refused before it is read to its end.
+#[derive(Default)]
+struct Topics<'a>(Vec<&'a str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Topics<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(TopicsVisitor)
+    }
+}
+
+struct TopicsVisitor;
+
+impl<'de> Visitor<'de> for TopicsVisitor {
+    type Value = Topics<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of topics")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Topics<'de>, A::Error> {
+        let mut topics = Vec::new();
+        while let Some(topic) = list.next_element()? {
+            if topics.len() == MAX_FILTERS {
+                return Err(serde::de::Error::custom(format_args!("at most {MAX_FILTERS} topics have a policy")));
+            }
+            topics.push(topic);
+        }
+        Ok(Topics(topics))
+    }
 }
 
 /// A client says what is to be done with frames for which it has no room.
 fn set_policy(router: &Router, caller: &Peer, params: &[u8]) -> Result<(), Failure> {
     let invalid = |reason: String| (rpc::INVALID_PARAMETERS, reason);
+    check_length(params)?;
     let params: PolicyParams<'_> = rmp_serde::from_slice(params).map_err(|error| invalid(error.to_string()))?;
     let policy = params.policy.parse().map_err(|fault: PolicyFault| invalid(format!("policy {fault}")))?;
-    router.set_policy(caller, &params.topics, policy).map_err(invalid)
+    router.set_policy(caller, &params.topics.0, policy).map_err(invalid)
+}
+
+fn check_length(params: &[u8]) -> Result<(), Failure> {
+    let is_long = params.len() > PARAMS_MAX;
+    if is_long { Err((rpc::INVALID_PARAMETERS, format!("parameters have at most {PARAMS_MAX} bytes"))) } else { Ok(()) }
 }
 
 fn answer(router: &Router, caller: &Peer, method: &[u8], params: &[u8]) -> Result<Vec<u8>, Failure> {
+    check_length(params)?;
     let no_params = || match params {
         [] => Ok(()),
         _ => Err((rpc::INVALID_PARAMETERS, "this method takes no parameters".to_owned())),
@@ -364,5 +406,29 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
         pid: identity.map(|identity| identity.pid),
         lost_frames: peer.lost(),
         denied_frames: peer.denied.load(Ordering::Relaxed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy_params(topics: usize) -> Vec<u8> {
+        let params = rmpv::Value::Map(vec![
+            ("policy".into(), "latest".into()),
+            ("topics".into(), rmpv::Value::Array(vec!["".into(); topics])),
+        ]);
+        rmp_serde::to_vec(&params).unwrap()
+    }
+
+    #[test]
+    fn a_list_of_topics_without_end_is_refused() {
+        let most = policy_params(MAX_FILTERS);
+        assert_eq!(rmp_serde::from_slice::<PolicyParams<'_>>(&most).unwrap().topics.0.len(), MAX_FILTERS);
+        let more = policy_params(MAX_FILTERS + 1);
+        let refused = rmp_serde::from_slice::<PolicyParams<'_>>(&more).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("at most 1024 topics"), "{refused}");
+        // Not even as far as that.
+        assert!(check_length(&policy_params(PARAMS_MAX)).is_err() && check_length(&more).is_ok());
     }
 }

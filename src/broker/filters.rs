@@ -8,6 +8,8 @@ use super::peer::Peer;
 use super::router::Router;
 use crate::payload::Content;
 
+/// Filters after which others have their turn with the registry.
+const FILTERS_AT_ONCE: usize = 256;
 /// Filters that a list may have, and more where clients may have more.
 const FILTERS_OF_A_LIST: usize = 65_536;
 
@@ -25,33 +27,36 @@ impl Router {
         let most = self.registry_limits.subscriptions.max(FILTERS_OF_A_LIST);
         let mut code = if filters.clone().nth(most).is_some() { ResultCode::DATA } else { ResultCode::OK };
         let mut denied = None;
-        let mut registry = self.registry.write();
-        for filter in filters.take(most) {
-            let changed = if self.limits.check_path(filter.as_bytes(), b'/').is_err() {
-                Err(ResultCode::DATA)
-            } else {
-                match operation {
-                    Operation::Subscribe if !registry.may_subscribe(peer, filter) => {
-                        denied = Some(filter);
-                        Err(ResultCode::ACCESS_DENIED)
+        let mut filters = filters.take(most).peekable();
+        while filters.peek().is_some() {
+            let mut registry = self.registry.write();
+            for filter in filters.by_ref().take(FILTERS_AT_ONCE) {
+                let changed = if self.limits.check_path(filter.as_bytes(), b'/').is_err() {
+                    Err(ResultCode::DATA)
+                } else {
+                    match operation {
+                        Operation::Subscribe if !registry.may_subscribe(peer, filter) => {
+                            denied = Some(filter);
+                            Err(ResultCode::ACCESS_DENIED)
+                        }
+                        Operation::Subscribe => registry.subscribe(peer, filter, &self.registry_limits),
+                        Operation::Exclude => registry.exclude(peer, filter, &self.registry_limits),
+                        Operation::Unsubscribe => {
+                            registry.unsubscribe(peer, filter);
+                            peer.sink.forget_policy(filter);
+                            Ok(())
+                        }
+                        _ => {
+                            registry.unexclude(peer, filter);
+                            Ok(())
+                        }
                     }
-                    Operation::Subscribe => registry.subscribe(peer, filter, &self.registry_limits),
-                    Operation::Exclude => registry.exclude(peer, filter, &self.registry_limits),
-                    Operation::Unsubscribe => {
-                        registry.unsubscribe(peer, filter);
-                        peer.sink.forget_policy(filter);
-                        Ok(())
-                    }
-                    _ => {
-                        registry.unexclude(peer, filter);
-                        Ok(())
-                    }
-                }
-            };
-            code = changed.err().unwrap_or(code);
+                };
+                code = changed.err().unwrap_or(code);
+            }
+            self.change();
+            drop(registry);
         }
-        self.change();
-        drop(registry);
         Ok(denied.map_or(code, |filter| Self::deny(peer, operation, filter.as_bytes())))
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps connections alive and ends dead ones: one task for the whole broker, no timer per connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use super::{Shared, control};
 const LOOKS: u32 = 8;
 /// A client from which nothing came for this many looks is cut: 1.25 x `timeout`.
 const SILENT_LOOKS: u32 = LOOKS * 10 / 8;
+/// Clients whose losses are announced at a look, to everybody: the others are at the next ones.
+const ANNOUNCED_LOSSES: usize = 16;
 /// The broker pings every so many looks: `timeout` / 2.
 const PING_LOOKS: u32 = LOOKS / 2;
 
@@ -51,7 +53,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             }
             next.insert(peer.id, (peer, watch));
         }
-        announce_losses(&shared, &mut next, &mut touched);
+        announce_losses(&shared, &mut next, &mut touched).await;
         watches = next.into_iter().map(|(id, (_, watch))| (id, watch)).collect();
         shared.router.finish(&mut touched);
         shared.looks.fetch_add(1, Ordering::Relaxed);
@@ -59,11 +61,17 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 }
 
 /// Once a look, however much is lost. What is lost with a connection that was cut is announced by that.
-fn announce_losses(shared: &Shared, watches: &mut HashMap<u64, (Arc<Peer>, Watch)>, touched: &mut Touched) {
+async fn announce_losses(shared: &Shared, watches: &mut HashMap<u64, (Arc<Peer>, Watch)>, touched: &mut Touched) {
     let mut losses = Vec::new();
+    let mut is_left = HashSet::new();
     for (peer, watch) in watches.values_mut() {
         let lost = peer.lost();
-        if lost > watch.lost && !peer.is_ended() {
+        if lost <= watch.lost || peer.is_ended() {
+            continue;
+        }
+        if losses.len() == ANNOUNCED_LOSSES {
+            is_left.insert(peer.id);
+        } else {
             losses.push((Arc::clone(peer), lost - watch.announced, lost));
             (watch.announced, watch.lost) = (lost, lost);
         }
@@ -71,10 +79,13 @@ fn announce_losses(shared: &Shared, watches: &mut HashMap<u64, (Arc<Peer>, Watch
     for (peer, frames, lost) in &losses {
         tracing::warn!(client = ?peer.name, "too slow: {frames} frames for it were dropped, {lost} so far");
         control::announce_loss(&shared.router, &peer.name, *frames, touched);
+        // Thousands may have been told.
+        tokio::task::yield_now().await;
     }
     if !losses.is_empty() {
         // Everybody is told, also those who have no room for it.
-        watches.values_mut().for_each(|(peer, watch)| watch.lost = peer.lost());
+        let told = watches.values_mut().filter(|(peer, _)| !is_left.contains(&peer.id));
+        told.for_each(|(peer, watch)| watch.lost = peer.lost());
     }
 }
 

@@ -126,16 +126,20 @@ impl Connection {
     /// As [`wait_for_room`](Connection::wait_for_room); what waits for this client itself moves on meanwhile.
     async fn wait_for_room_and_pump(&mut self, lane: &DownLane, bell: &Watch) -> Result<(), End> {
         let mut settled = pin!(self.wait_for_room());
-        loop {
-            tokio::select! {
+        let end = loop {
+            let rung = tokio::select! {
                 biased;
                 () = &mut settled => return Ok(lane.pump()?),
-                rung = bell.rung() => {
-                    rung?;
-                    lane.pump()?;
-                }
+                rung = bell.rung() => rung,
+            };
+            match rung.map_err(End::from).and_then(|()| Ok(lane.pump()?)) {
+                Ok(()) => {}
+                Err(end) => break end,
             }
-        }
+        };
+        // What it had sent before it broke the rules is delivered, or counted as lost.
+        settled.await;
+        Err(end)
     }
 
     /// A client that floods itself is not read from until it has taken half of what waits for it.
@@ -212,6 +216,9 @@ impl Connection {
             pace.count_in_place(place.payload().len());
         }
         let request = Request { op_id, operation, qos, address, receiver };
+        if request.may_take_long(content.len()) {
+            pace.count_long();
+        }
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;
         Ok(true)
     }

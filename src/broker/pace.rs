@@ -61,6 +61,12 @@ impl Pace {
         self.began
     }
 
+    /// Counts a frame by which a few bytes, or a list of topics, can ask for much: the clock is looked at after it.
+    #[inline]
+    pub(super) fn count_long(&mut self) {
+        self.since_clock += CLOCK_FRAMES;
+    }
+
     /// Counts a payload in place, besides its frame: the reader that is woken for it may take the broker's processor,
     /// for as long as it takes to read it.
     #[cfg(feature = "shm")]
@@ -174,7 +180,10 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
+    use busway_net::wire::{Operation, QoS};
+
     use super::*;
+    use crate::broker::router::Request;
 
     #[cfg(feature = "shm")]
     #[test]
@@ -207,6 +216,20 @@ mod tests {
         assert!(!pace.is_turn_over());
         pace.count_in_place(CLOCK_BYTES);
         assert!(pace.is_turn_over());
+    }
+
+    #[test]
+    fn the_clock_is_asked_after_a_frame_that_may_take_long() {
+        let mut pace = Pace::new(1000);
+        pace.began = pace.began.checked_sub(TURN_TIME).expect("the system runs for a while");
+        pace.count(1, 0, false);
+        pace.count_long();
+        assert!(pace.is_turn_over());
+        let request = |operation, address| Request { op_id: 0, operation, qos: QoS::No, address, receiver: &[] };
+        assert!(request(Operation::Message, b".broker").may_take_long(10));
+        assert!(!request(Operation::Message, b"peer").may_take_long(1 << 20));
+        assert!(request(Operation::Subscribe, b"").may_take_long(1 << 20));
+        assert!(!request(Operation::Subscribe, b"").may_take_long(10));
     }
 
     #[test]

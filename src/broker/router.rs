@@ -23,6 +23,11 @@ use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
 use crate::payload::Payload;
 
+/// Where calls to the broker go.
+const BROKER: &[u8] = b".broker";
+/// Bytes of a list of topics that are changed in no time.
+const SHORT_LIST: usize = 4096;
+
 /// Broker-wide state and the routes through it.
 pub(crate) struct Router {
     pub(super) registry: RwLock<Registry>,
@@ -87,6 +92,14 @@ pub(crate) struct Request<'a> {
     pub(crate) address: &'a [u8],
     /// The receiver of a publish-for.
     pub(crate) receiver: &'a [u8],
+}
+
+impl Request<'_> {
+    /// Whether it is a call to the broker, or a list of topics that is not short.
+    #[inline]
+    pub(super) fn may_take_long(&self, length: usize) -> bool {
+        if self.operation.takes_topics() { length > SHORT_LIST } else { self.address == BROKER }
+    }
 }
 
 impl Router {

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use busway_net::wire::{Operation, QoS, encode_topics_head};
 use parking_lot::Mutex;
 
+use crate::topics::place_of;
+
 /// Filters that are restored after a reconnection.
 #[derive(Debug, Default)]
 pub(super) struct FilterMemory {
@@ -13,6 +15,7 @@ pub(super) struct FilterMemory {
 
 #[derive(Debug, Default)]
 struct Lists {
+    /// As the broker knows them: without what it ignores in them.
     subscribed: BTreeSet<String>,
     excluded: BTreeSet<String>,
 }
@@ -25,7 +28,10 @@ impl FilterMemory {
     pub(super) fn apply<'a>(&self, operation: Operation, filters: &[&'a str]) -> Vec<&'a str> {
         let mut lists = self.lists.lock();
         let (list, is_wanted) = lists.of(operation);
-        let change = |filter: &&str| if is_wanted { list.insert((*filter).to_owned()) } else { list.remove(*filter) };
+        let change = |filter: &&str| {
+            let filter = place_of(filter);
+            if is_wanted { list.insert(filter.to_owned()) } else { list.remove(filter) }
+        };
         filters.iter().copied().filter(change).collect()
     }
 
@@ -33,11 +39,11 @@ impl FilterMemory {
     pub(super) fn undo(&self, operation: Operation, changed: &[&str]) {
         let mut lists = self.lists.lock();
         let (list, was_wanted) = lists.of(operation);
-        for filter in changed {
+        for filter in changed.iter().copied().map(place_of) {
             if was_wanted {
-                list.remove(*filter);
+                list.remove(filter);
             } else {
-                list.insert((*filter).to_owned());
+                list.insert(filter.to_owned());
             }
         }
     }
@@ -65,5 +71,23 @@ impl Lists {
             Operation::Exclude => (&mut self.excluded, true),
             _ => (&mut self.excluded, false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_remembered_as_the_broker_knows_them() {
+        let memory = FilterMemory::default();
+        assert_eq!(memory.apply(Operation::Subscribe, &["a/#/x", "b/#"]), ["a/#/x", "b/#"]);
+        assert_eq!(memory.apply(Operation::Subscribe, &["a/#"]), [] as [&str; 0], "it is there");
+        assert_eq!(memory.apply(Operation::Unsubscribe, &["a/#", "b/#/x"]), ["a/#", "b/#/x"]);
+        assert_eq!(memory.frames(), b"", "nothing is left to be restored");
+        memory.undo(Operation::Unsubscribe, &["b/#/x"]);
+        assert!(memory.frames().ends_with(b"b/#"));
+        memory.undo(Operation::Subscribe, &["b/#/y"]);
+        assert_eq!(memory.frames(), b"");
     }
 }

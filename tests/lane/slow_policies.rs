@@ -1,5 +1,6 @@
 //! Clients that say what is to happen when they are too slow: what is delivered, what is lost, and who counts it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -228,8 +229,15 @@ async fn one_s_policies_are_nothing_to_others() {
     .await;
 }
 
-/// How many lost frames of a client an announcement tells of.
+/// How many lost frames of this client an announcement tells of.
 fn announced_losses(announcement: &Frame, name: &str) -> u64 {
+    let (announced, frames) = announced_loss(announcement);
+    assert_eq!(announced, name);
+    frames
+}
+
+/// How many lost frames of whom an announcement tells of.
+fn announced_loss(announcement: &Frame) -> (String, u64) {
     assert_eq!((announcement.sender(), announcement.topic()), (".broker", Some(".broker/warn")));
     let announced: rmpv::Value = rmp_serde::from_slice(announcement.payload()).expect("a map");
     let field = |name: &str| {
@@ -237,8 +245,38 @@ fn announced_losses(announcement: &Frame, name: &str) -> u64 {
         fields.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value.clone())
     };
     assert_eq!(field("s"), Some("loss".into()));
-    assert_eq!(field("d"), Some(name.into()));
-    field("n").and_then(|number| number.as_u64()).filter(|number| *number > 0).expect("a number")
+    let name = field("d").and_then(|name| name.as_str().map(str::to_owned)).expect("a name");
+    (name, field("n").and_then(|number| number.as_u64()).filter(|number| *number > 0).expect("a number"))
+}
+
+/// More of them than are announced at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn losses_of_many_are_all_announced() {
+    keep(async {
+        let bus = Bus::with(|builder| builder.queue(QUEUE, 64 << 20)).await;
+        let listener = bus.internal("listener");
+        let mut lossy = Vec::new();
+        for number in 0..50 {
+            let client = bus.internal(&format!("lossy.{number}"));
+            // Its queue is for the frames alone.
+            client.unsubscribe(".broker/warn").await.expect("it unsubscribes");
+            client.subscribe("a/#").await.expect("it subscribes");
+            lossy.push(client);
+        }
+        let publisher = bus.unix("publisher").await;
+        publish_all(&publisher, "a/b").await;
+        let mut announced = HashMap::new();
+        let all = lossy.len() as u64 * (FRAMES - QUEUE as u64);
+        while announced.values().sum::<u64>() < all {
+            let announcement = next(&listener).await;
+            let (name, frames) = announced_loss(&announcement);
+            *announced.entry(name).or_insert(0) += frames;
+        }
+        for client in lossy {
+            assert_eq!(announced[client.name()], FRAMES - QUEUE as u64);
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,6 +37,8 @@ mod payload;
 mod policy;
 #[cfg(feature = "ipc")]
 mod topics;
+#[cfg(any(feature = "broker", feature = "rpc"))]
+mod wall_clock;
 
 #[cfg(feature = "ipc")]
 pub mod blocking;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use busway_net::link::{Level, Touch};
 use busway_net::wire::rpc::{self, RpcMessage};
@@ -18,6 +17,7 @@ use crate::lane::{Declined, Outgoing, Routed, Sink};
 use crate::names::ClientName;
 use crate::payload::Content;
 use crate::policy::{MAX_FILTERS, PolicyFault};
+use crate::wall_clock;
 
 /// Bytes of an expression by which clients are listed: a long one takes thousands of times as many to compile.
 const FILTER_MAX: usize = 256;
@@ -176,9 +176,7 @@ fn publish(
     (subject, name, number): (&str, Option<&ClientName>, Option<u64>),
     touched: &mut Touched,
 ) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    let announcement = Announcement { s: subject, d: name.map(|name| &**name), t: time, n: number };
+    let announcement = Announcement { s: subject, d: name.map(|name| &**name), t: wall_clock::now(), n: number };
     let Ok(event) = rmp_serde::to_vec_named(&announcement) else { return };
     let request =
         Request { op_id: 0, operation: Operation::Publish, qos: QoS::No, address: topic.as_bytes(), receiver: &[] };

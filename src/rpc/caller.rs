@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use super::Rpc;
 use super::error::CallError;
 use super::pack::unpack;
-use crate::client::{ConnectionState, SendError};
+use crate::client::{ConnectionState, SendError, Transport};
 use crate::payload::{Content, Payload};
+use crate::wall_clock;
 
 /// Bytes of a request besides its method and parameters.
 const REQUEST_HEAD: usize = 6;
@@ -105,7 +106,9 @@ impl Wish<'_> {
             return Err(SendError::Disconnected.into());
         }
         let arrived = || shared.client.queue().arrived();
-        let (call, answer) = shared.calls.begin(target, arrived());
+        // Over TCP the broker may have another clock.
+        let called_at = (shared.client.transport() != Transport::Tcp).then(wall_clock::now);
+        let (call, answer) = shared.calls.begin(target, (arrived(), called_at));
         let request = request(call.id, method, &params)?;
         let confirmation = shared.client.send(target, request).qos(qos).enqueue().await?;
         call.confirm(confirmation.placed().await?.unwrap_or_else(arrived));

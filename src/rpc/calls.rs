@@ -20,6 +20,9 @@ pub(super) type Outcome = Result<Payload, CallError>;
 /// came again, and only then was called. So each call notes how many frames had arrived when it was sent, and when
 /// the broker confirmed it: an announcement from before the first does not count, one from after the second does, and
 /// one between them counts unless the peer is announced again before the second.
+///
+/// Frames that wait by a policy come after confirmations that were made later, announcements among them: one that was made
+/// before the call was does not count either, where the broker's clock is the caller's.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     state: Mutex<State>,
@@ -49,6 +52,8 @@ impl Default for State {
 struct Waiting {
     target: Box<str>,
     sent_at: u64,
+    /// By the broker's clock, where the caller has it: nanoseconds since the epoch.
+    called_at: Option<u64>,
     confirmed_at: Option<u64>,
     has_left: bool,
     answer: oneshot::Sender<Outcome>,
@@ -68,12 +73,18 @@ pub(super) struct PendingCall {
 }
 
 impl Calls {
-    /// A call that is about to be sent to the client of that full name, after `sent_at` frames have arrived.
-    pub(super) fn begin(self: &Arc<Self>, target: &str, sent_at: u64) -> (PendingCall, oneshot::Receiver<Outcome>) {
+    /// A call that is about to be sent to the client of that full name, after `sent_at` frames have arrived, and at this
+    /// time by the broker's clock, if that is known.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        target: &str,
+        (sent_at, called_at): (u64, Option<u64>),
+    ) -> (PendingCall, oneshot::Receiver<Outcome>) {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.state.lock();
         let id = state.free_id();
-        let waiting = Waiting { target: target.into(), sent_at, confirmed_at: None, has_left: false, answer };
+        let waiting =
+            Waiting { target: target.into(), sent_at, called_at, confirmed_at: None, has_left: false, answer };
         state.waiting.insert(id, waiting);
         (PendingCall { calls: Arc::clone(self), id }, receiver)
     }
@@ -88,9 +99,10 @@ impl Calls {
         true
     }
 
-    /// A primary client, and its secondaries with it, has left.
-    pub(super) fn left(&self, name: &str, position: u64) {
-        self.announced(name, position, true);
+    /// A primary client, and its secondaries with it, has left, which the broker said at this time, if it told.
+    pub(super) fn left(&self, name: &str, position: u64, time: Option<u64>) {
+        // None is told by a zero, too.
+        self.announced(name, (position, time.filter(|time| *time > 0)), true);
     }
 
     /// A primary client has come: it is the one that was called, unless that is announced to have left afterwards. Brokers
@@ -98,15 +110,17 @@ impl Calls {
     /// it, too; whoever takes a name over without a word of who had it before (busrtd with force-register) leaves the calls
     /// to that one to their deadlines.
     pub(super) fn came(&self, name: &str, position: u64) {
-        self.announced(name, position, false);
+        self.announced(name, (position, None), false);
     }
 
-    fn announced(&self, name: &str, position: u64, has_left: bool) {
+    fn announced(&self, name: &str, (position, time): (u64, Option<u64>), has_left: bool) {
         let mut state = self.state.lock();
         let mut gone = Vec::new();
         let mut doubtful = state.doubtful;
         for (id, call) in &mut state.waiting {
-            if primary(&call.target) != name || position <= call.sent_at {
+            let is_older =
+                position <= call.sent_at || call.called_at.zip(time).is_some_and(|(called, said)| said < called);
+            if is_older || primary(&call.target) != name {
                 continue;
             }
             if call.confirmed_at.is_some_and(|confirmed_at| position > confirmed_at) {
@@ -209,7 +223,7 @@ mod tests {
     fn called() -> Bench {
         let calls = Arc::new(Calls::default());
         calls.reached(5);
-        let (call, answer) = calls.begin("anna", 5);
+        let (call, answer) = calls.begin("anna", (5, Some(1_000)));
         Bench { calls, call, answer }
     }
 
@@ -223,7 +237,7 @@ mod tests {
         }
 
         fn left(&self, position: u64) {
-            self.calls.left("anna", position);
+            self.calls.left("anna", position, None);
             self.calls.reached(position);
         }
 
@@ -249,7 +263,7 @@ mod tests {
     fn a_peer_that_leaves_after_the_confirmation_has_left() {
         let mut bench = called();
         bench.call.confirm(7);
-        bench.calls.left("anna.other", 8);
+        bench.calls.left("anna.other", 8, None);
         assert!(!bench.has_failed());
         bench.left(9);
         assert!(bench.has_failed());
@@ -263,6 +277,17 @@ mod tests {
         bench.left(4);
         bench.calls.reached(100);
         assert!(!bench.has_failed());
+    }
+
+    #[test]
+    fn an_announcement_that_comes_late_is_known_by_its_time() {
+        let mut bench = called();
+        bench.call.confirm(7);
+        bench.calls.left("anna", 8, Some(999));
+        bench.calls.reached(8);
+        assert!(!bench.has_failed(), "it was made before the call");
+        bench.calls.left("anna", 9, Some(1_000));
+        assert!(bench.has_failed());
     }
 
     #[test]
@@ -304,9 +329,9 @@ mod tests {
     #[test]
     fn secondaries_go_with_their_primary() {
         let calls = Arc::new(Calls::default());
-        let (call, mut answer) = calls.begin("anna%%2", 0);
+        let (call, mut answer) = calls.begin("anna%%2", (0, None));
         call.confirm(0);
-        calls.left("anna", 1);
+        calls.left("anna", 1, Some(0));
         assert!(matches!(answer.try_recv(), Ok(Err(CallError::Left))));
     }
 
@@ -323,16 +348,16 @@ mod tests {
     fn numbers_in_use_and_those_that_mean_something_else_are_passed_over() {
         let calls = Arc::new(Calls::default());
         calls.state.lock().last_id = FIRST_CALL_ID - 2;
-        assert_eq!(calls.begin("anna", 0).0.id, FIRST_CALL_ID - 1);
-        let (first, _answer) = calls.begin("anna", 0);
+        assert_eq!(calls.begin("anna", (0, None)).0.id, FIRST_CALL_ID - 1);
+        let (first, _answer) = calls.begin("anna", (0, None));
         assert_eq!(first.id, 1);
         calls.state.lock().last_id = u32::MAX;
-        assert_eq!(calls.begin("anna", 0).0.id, 2);
+        assert_eq!(calls.begin("anna", (0, None)).0.id, 2);
     }
 
     #[test]
     fn one_that_begins_anew_does_not_begin_with_the_numbers_of_the_one_before() {
-        let begins = [(); 3].map(|()| Arc::new(Calls::default()).begin("anna", 0).0.id);
+        let begins = [(); 3].map(|()| Arc::new(Calls::default()).begin("anna", (0, None)).0.id);
         assert!(begins[0] != begins[1] || begins[1] != begins[2], "{begins:?}");
     }
 }

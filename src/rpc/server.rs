@@ -50,6 +50,8 @@ pub(super) fn start(shared: &Arc<Shared>, guard: Weak<Guard>, handlers: impl Han
 struct Announcement {
     s: String,
     d: Option<String>,
+    /// Nanoseconds since the epoch.
+    t: Option<u64>,
 }
 
 impl<H: Handlers> Server<H> {
@@ -116,8 +118,8 @@ impl<H: Handlers> Server<H> {
             return;
         }
         match unpack(frame.payload()) {
-            Ok(Announcement { s, d: Some(name) }) if s == "unreg" => self.shared.calls.left(&name, position),
-            Ok(Announcement { s, d: Some(name) }) if s == "reg" => self.shared.calls.came(&name, position),
+            Ok(Announcement { s, d: Some(name), t }) if s == "unreg" => self.shared.calls.left(&name, position, t),
+            Ok(Announcement { s, d: Some(name), .. }) if s == "reg" => self.shared.calls.came(&name, position),
             _ => {}
         }
     }

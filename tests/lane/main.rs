@@ -7,6 +7,7 @@ mod basics;
 mod batches;
 mod beginnings;
 mod bursts;
+mod callers;
 mod clones;
 mod endings;
 mod pauses;

@@ -330,7 +330,7 @@ impl Connection {
             ReceivedPayload::Borrowed(slice) => Routed::Borrowed(slice),
             ReceivedPayload::Announced(_) => Routed::Borrowed(&[]),
         };
-        if request.may_take_long(content.len()) {
+        if request.may_take_long() {
             pace.count_long();
         }
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;

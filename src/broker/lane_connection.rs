@@ -216,7 +216,7 @@ impl Connection {
             pace.count_in_place(place.payload().len());
         }
         let request = Request { op_id, operation, qos, address, receiver };
-        if request.may_take_long(content.len()) {
+        if request.may_take_long() {
             pace.count_long();
         }
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;

@@ -61,7 +61,7 @@ impl Pace {
         self.began
     }
 
-    /// Counts a frame by which a few bytes, or a list of topics, can ask for much: the clock is looked at after it.
+    /// Counts a frame by which a few bytes can ask for much: the clock is looked at after it.
     #[inline]
     pub(super) fn count_long(&mut self) {
         self.since_clock += CLOCK_FRAMES;
@@ -180,10 +180,7 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use busway_net::wire::{Operation, QoS};
-
     use super::*;
-    use crate::broker::router::Request;
 
     #[cfg(feature = "shm")]
     #[test]
@@ -225,11 +222,6 @@ mod tests {
         pace.count(1, 0, false);
         pace.count_long();
         assert!(pace.is_turn_over());
-        let request = |operation, address| Request { op_id: 0, operation, qos: QoS::No, address, receiver: &[] };
-        assert!(request(Operation::Message, b".broker").may_take_long(10));
-        assert!(!request(Operation::Message, b"peer").may_take_long(1 << 20));
-        assert!(request(Operation::Subscribe, b"").may_take_long(1 << 20));
-        assert!(!request(Operation::Subscribe, b"").may_take_long(10));
     }
 
     #[test]

@@ -16,15 +16,19 @@ use crate::policy::SlowPolicy;
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 impl Router {
-    /// Waits until the receivers of the operation at hand have room, for as long as their policies say, and answers
-    /// the sender.
+    /// Waits until the receivers of the operation at hand have room, for as long as their policies say, or does what
+    /// takes long, and answers the sender.
     pub(crate) async fn settle(&self, sender: &Arc<Peer>, touched: &mut Touched) {
         let answer = touched.answer.take();
-        let code = self.wait_for_room(touched).await;
+        let list = touched.long_list.take();
+        let code = match &list {
+            Some(list) => self.change_long_list(sender, list).await,
+            None => self.wait_for_room(touched).await,
+        };
         if let Some(HeldAnswer { op_id, qos, kind }) = answer
             && qos.is_confirmed()
         {
-            let code = if kind == FrameKind::Message { code } else { ResultCode::OK };
+            let code = if kind == FrameKind::Message || list.is_some() { code } else { ResultCode::OK };
             self.confirm(sender, op_id, code, touched);
             // The sender may wait for nothing else: no batch may come that would end with this.
             self.finish(touched);

@@ -17,7 +17,7 @@ use super::control;
 use super::peer::{Peer, Transport};
 use super::registry::{Registry, RegistryLimits};
 use super::slow_receivers::SlowReceivers;
-use super::touched::{HeldAnswer, Touched, Wait};
+use super::touched::{HeldAnswer, LongList, Touched, Wait};
 use crate::frame_names::FrameNames;
 use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
@@ -95,10 +95,10 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Whether it is a call to the broker, or a list of topics that is not short.
+    /// Whether it is a call to the broker.
     #[inline]
-    pub(super) fn may_take_long(&self, length: usize) -> bool {
-        if self.operation.takes_topics() { length > SHORT_LIST } else { self.address == BROKER }
+    pub(super) fn may_take_long(&self) -> bool {
+        self.address == BROKER
     }
 }
 
@@ -221,6 +221,12 @@ impl Router {
             Operation::Nop => {
                 std::str::from_utf8(request.address).map_err(|_| Violation::NotUtf8)?;
                 return Ok(());
+            }
+            operation if operation.takes_topics() && content.len() > SHORT_LIST => {
+                let content = content.owned_bytes();
+                std::str::from_utf8(&content).map_err(|_| Violation::NotUtf8)?;
+                touched.long_list = Some(LongList { operation, content });
+                ResultCode::OK
             }
             operation if operation.takes_topics() => {
                 self.change_filters(&source.peer, operation, &content.content())?

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_net::link::Touch;
-use busway_net::wire::{FrameKind, QoS};
+use busway_net::wire::{FrameKind, Operation, QoS};
 
 use super::peer::Peer;
 use crate::lane::StoredFrame;
+use crate::payload::Payload;
 
 /// Which peers are to be flushed, once each, when a batch is over, and which were found too slow.
 pub(crate) struct Touched {
@@ -17,6 +18,15 @@ pub(crate) struct Touched {
     /// What the operation at hand waits for.
     pub(super) waits: Vec<Wait>,
     pub(super) answer: Option<HeldAnswer>,
+    /// The operation at hand, if it is a list of topics that takes long.
+    pub(super) long_list: Option<LongList>,
+}
+
+/// A change of subscriptions or exclusions that others do not wait for.
+pub(crate) struct LongList {
+    pub(super) operation: Operation,
+    /// Text.
+    pub(super) content: Payload,
 }
 
 /// A frame whose sender waits until its receiver has room.
@@ -38,7 +48,14 @@ impl Touched {
     /// The batches of one party, which a number from [`Router::next_id`](super::router::Router::next_id) tells from
     /// those of others.
     pub(crate) fn new(party: u64) -> Self {
-        Self { token: (party << 32) + 1, peers: Vec::new(), slow: Vec::new(), waits: Vec::new(), answer: None }
+        Self {
+            token: (party << 32) + 1,
+            peers: Vec::new(),
+            slow: Vec::new(),
+            waits: Vec::new(),
+            answer: None,
+            long_list: None,
+        }
     }
 
     /// The name of the batch at hand.
@@ -64,9 +81,9 @@ impl Touched {
         }
     }
 
-    /// Whether the operation at hand waits for room.
+    /// Whether the operation at hand waits for room, or for others to have their turn.
     pub(crate) fn has_waits(&self) -> bool {
-        !self.waits.is_empty()
+        !self.waits.is_empty() || self.long_list.is_some()
     }
 
     /// Flushes every peer once and begins the next batch.

@@ -22,6 +22,7 @@ promises! {
         overlapping_filters_bring_one_copy
         a_filter_subscribed_twice_is_gone_when_unsubscribed_once
         thousands_of_filters_are_taken_in_one_request
+        what_follows_thousands_of_filters_finds_them_changed
         subscriptions_of_many_tasks_all_count
     }
 }
@@ -135,6 +136,19 @@ async fn a_filter_subscribed_twice_is_gone_when_unsubscribed_once(place: Place) 
     anna.subscribe("light").await.expect("it is confirmed");
     anna.unsubscribe("light").await.expect("it is confirmed");
     assert!(heard(&bus, &anna, &["light"]).await.is_empty());
+}
+
+async fn what_follows_thousands_of_filters_finds_them_changed(place: Place) {
+    let bus = place.open().await;
+    let anna = bus.client("anna").await;
+    let topics: Vec<String> = (0..3_000).map(|number| format!("sensor/{number}")).collect();
+    let last = topics.last().expect("there are some");
+    anna.subscribe(&topics).qos(QoS::No).await.expect("it is accepted");
+    anna.publish(last, "heard").await.expect("it is accepted");
+    anna.unsubscribe(&topics).qos(QoS::No).await.expect("it is accepted");
+    anna.publish(last, "not heard").await.expect("it is accepted");
+    anna.send("anna", "the end").await.expect("it is accepted");
+    assert_eq!([next_text(&anna).await, next_text(&anna).await], ["heard", "the end"]);
 }
 
 async fn thousands_of_filters_are_taken_in_one_request(place: Place) {

@@ -8,6 +8,15 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 [[ $TARGET = /* ]] || TARGET=$PWD/$TARGET
 export CARGO_TARGET_DIR=$TARGET
 
+usage() {
+  cat <<'HELP'
+usage: tools/versus.sh [--quick] [COMMAND] [OPTIONS]
+
+Measures Busway beside busrt, and beside what tools/install-rivals has built: compare (the default), tails, scale,
+system-calls, all, report. Builds first, for some minutes; then --help tells every option.
+HELP
+}
+
 say() { echo "versus.sh: $*" >&2; }
 die() {
   say "$*"
@@ -18,6 +27,14 @@ die() {
 rivals() { cat "$TARGET/versus-rivals" 2>/dev/null || true; }
 
 main() {
+  # Before anything is built for it.
+  case "${1:-}" in
+  -h | --help)
+    if [[ -x $TARGET/release/versus ]]; then exec "$TARGET/release/versus" --help; fi
+    usage
+    return
+    ;;
+  esac
   [[ -x $TARGET/reference/bin/busrtd ]] || tools/test --install >&2 || die "busrtd could not be installed: see above"
   cargo build --quiet --release --features server --bin buswayd || die "buswayd could not be built: see above"
   cargo build --quiet --release --manifest-path benches/versus/Cargo.toml --features "$(rivals)" ||

@@ -87,14 +87,14 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         Ok(registered) => registered,
         Err(end) => {
             if end.is_ordinary() {
-                tracing::debug!(?origin, "handshake not completed: {end}");
+                tracing::debug!(%origin, "handshake not completed: {end}");
             } else {
-                tracing::warn!(?origin, "handshake not completed: {end}");
+                tracing::warn!(%origin, "handshake not completed: {end}");
             }
             return;
         }
     };
-    tracing::debug!(client = ?peer.name, ?origin, "registered");
+    tracing::debug!(client = ?peer.name, %origin, "registered");
     let mut connection = Connection {
         touched: Touched::new(peer.id),
         source: Source::new(Arc::clone(&peer)),

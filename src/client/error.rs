@@ -15,7 +15,7 @@ pub enum ConnectError {
     #[error("the client name is not valid: {0}")]
     Name(#[from] NameFault),
     /// Nobody answers.
-    #[error("cannot connect to {endpoint}: {source}; is a broker running there?")]
+    #[error("cannot connect to {endpoint}: {source}; {}", hint(source))]
     Unreachable {
         /// Where.
         endpoint: Endpoint,
@@ -55,6 +55,14 @@ pub enum ConnectError {
         /// Where.
         endpoint: Endpoint,
     },
+}
+
+/// What may be the matter.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "this user may not: see --socket-mode of buswayd, and the socket's group",
+        _ => "is a broker running there?",
+    }
 }
 
 /// Why an operation failed.

@@ -39,6 +39,9 @@ fn what_is_wrong_is_named_with_its_place_and_what_would_be_right() {
         ("socket-mode = 660\n", "expected an octal mode in quotes, as in \"0660\""),
         ("shm-trust = \"root\"\n", ":1:13: \"root\": must be same-user, all or none"),
         ("bind = [\n  7,\n]\n", ":2:3: "),
+        ("[access.a]\nmessage = [\"b*\"]\n", ":2:12: \"b*\": '*' and '?' stand for whole parts"),
+        ("[access.\"cam?\"]\n", ":1:9: \"cam?\": '*' and '?' stand for whole parts"),
+        ("bind = [\"nosuch\"]\n", ":1:8: \"nosuch\" must be a path"),
         ("[access.a]\npublish = [\"a/#/b\"]\n", ":2:12: \"a/#/b\": nothing may follow"),
         ("[access.a]\npublish = \"all\"\n", "expected a list in brackets, \"any\" or \"none\""),
         (

@@ -130,6 +130,12 @@ fn a_bad_value_is_told_with_its_option() {
             expect_wrong_usage(&["benchmark", &format!("{option}={value}")], option);
         }
     }
+    for target in ["l*", "group.?x", "**"] {
+        expect_wrong_usage(&["send", target, "payload"], target);
+    }
+    for endpoint in ["nosuch", "bus"] {
+        expect_wrong_usage(&["-c", endpoint, "broker", "test"], endpoint);
+    }
     expect_wrong_usage(&["benchmark", "-i", "10", "-s", "1"], "--seconds");
     for command in ["send", "publish"] {
         expect_wrong_usage(&[command, "there", "payload", "--qos", "best"], "--qos");
@@ -171,6 +177,7 @@ fn a_bad_value_of_buswayd_is_told_with_its_option() {
         ("--max-payload", &["0", "3G", "some"]),
         ("--max-clients", &["0", "-1", "some"]),
         ("--socket-mode", &["888", "7777", "rw"]),
+        ("--bind", &["nosuch", "", "fifo:", "127.0.0.1:99999", "127.0.0.1:", ":7777"]),
     ] {
         for value in values {
             let outcome = Outcome::of(Flavor::Busway, &[&format!("{option}={value}")]);

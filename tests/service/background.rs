@@ -47,6 +47,18 @@ fn a_daemon_has_let_go_of_the_terminal() {
 }
 
 #[test]
+fn a_daemon_without_a_configuration_file_does_not_mind_a_hangup() {
+    let place = Place::new();
+    let daemon = daemon(&place);
+    for _ in 0..3 {
+        rustix::process::kill_process(daemon.0, Signal::HUP).expect("it is there");
+    }
+    assert!(place.serves() && daemon.is_alive());
+    daemon.end(Signal::TERM);
+    assert!(!place.socket().exists() && !place.pid_file().exists());
+}
+
+#[test]
 fn a_daemon_that_is_asked_to_end_removes_its_pid_file_and_its_socket() {
     for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new();

@@ -63,7 +63,7 @@ fn a_service_stays_in_the_foreground_whatever_its_file_says() {
 #[test]
 fn a_service_that_cannot_listen_is_never_ready() {
     let manager = Manager::new();
-    let output = manager.service().args(["-B", "nowhere"]).output().expect("buswayd can be started");
+    let output = manager.service().args(["-B", "/nowhere/bus.sock"]).output().expect("buswayd can be started");
     assert_eq!(output.status.code(), Some(1));
     manager.socket.set_nonblocking(true).expect("a socket can be asked not to wait");
     assert!(manager.socket.recv(&mut [0; 100]).is_err(), "it has ended and has said nothing");

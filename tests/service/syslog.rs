@@ -123,7 +123,8 @@ fn what_keeps_a_broker_from_starting_is_in_syslog_and_on_the_terminal() {
     }
     let syslog = Syslog::new();
     for option in ["--log-syslog", "-D"] {
-        let output = syslog.buswayd().args(["-B", "nowhere", option]).output().expect("buswayd can be started");
+        let output =
+            syslog.buswayd().args(["-B", "/nowhere/bus.sock", option]).output().expect("buswayd can be started");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("nowhere"), "{option}: {said}");

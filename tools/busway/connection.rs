@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use busway::client::{Builder, ConnectError};
 use busway::{Client, Endpoint};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 
 use crate::failure::Failure;
 use crate::options::Options;
@@ -23,7 +25,13 @@ pub(crate) async fn connect_as(
     let attempt = |endpoint: Endpoint| adjust(Client::builder(endpoint, name).timeout(timeout)).connect();
     // A variable of the environment that is set to nothing says nothing.
     if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
-        return Ok(attempt(endpoint.into()).await?);
+        let endpoint = Endpoint::from(endpoint);
+        if matches!(&endpoint, Endpoint::Tcp(address) if !address.contains(':')) {
+            let words =
+                format!("'{endpoint}' is no endpoint: use HOST:PORT, or a path with a / in it or .sock at its end");
+            Options::command().error(ErrorKind::InvalidValue, words).exit()
+        }
+        return Ok(attempt(endpoint).await?);
     }
     let mut tried = Vec::new();
     for path in busway::default_sockets() {

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         .from_env_lossy();
     // Failures to log would be told to standard error, by a call that panics when that is closed.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let log = log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     log.with_writer(std::io::stderr).with_target(false).init();
     match &options.command {
         Command::Completions { shell } => exit_code(man::completions(*shell)),

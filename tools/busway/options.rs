@@ -29,7 +29,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, global = true)]
     pub(crate) timeout: Duration,
 
-    /// Print one JSON object a line; text payloads in "payload", others in "payload_base64"
+    /// Print one JSON object a line; text payloads in "payload", others in "payload_base64", and MessagePack maps and lists
+    /// in "value", too
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -153,7 +154,7 @@ pub(crate) struct RpcCall {
     pub(crate) method: String,
 
     /// Parameters, sent as a MessagePack map: true, false, integers and floats are what they look like, anything else
-    /// is text. A single - reads them from standard input, as they are
+    /// is text, also what looks like a number and would not come back as it is written (007, +49). A single - reads them from standard input, as they are
     #[arg(value_name = "KEY=VALUE", value_parser = params::parse)]
     pub(crate) params: Vec<Param>,
 
@@ -170,7 +171,7 @@ pub(crate) enum Broker {
     Stats,
     /// Whether it answers
     Test,
-    /// The registered clients
+    /// The registered clients, all but this one
     #[command(name = "client.list")]
     ClientList,
 }

@@ -30,8 +30,16 @@ pub(crate) fn parse(text: &str) -> Result<Param, String> {
     Ok(Param::Pair(key.to_owned(), value_of(value)))
 }
 
+/// A number that would be written otherwise is text: a serial number, a telephone number, one that is too long.
 fn value_of(text: &str) -> Value {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_padded = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
     match Word::of(text) {
+        Word::Integer(_) | Word::Unsigned(_) | Word::Float(_) if is_padded || text.starts_with(['+', '.']) => {
+            text.into()
+        }
+        Word::Float(_) if is_whole => text.into(),
         Word::Truth(truth) => truth.into(),
         Word::Integer(number) => number.into(),
         Word::Unsigned(number) => number.into(),
@@ -84,6 +92,13 @@ mod tests {
             ("1.5", 1.5.into()),
             ("1e3", 1000.0.into()),
             ("nan", "nan".into()),
+            ("0", 0.into()),
+            ("-0.5", (-0.5).into()),
+            ("007", "007".into()),
+            ("-01", "-01".into()),
+            ("+49", "+49".into()),
+            (".5", ".5".into()),
+            ("18446744073709551616", "18446744073709551616".into()),
             ("inf", "inf".into()),
             ("", "".into()),
             ("a=b", "a=b".into()),

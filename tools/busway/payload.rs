@@ -60,13 +60,14 @@ pub(crate) fn without_controls(json: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Puts a payload into an object: text as it is, anything else as base64.
+/// Puts a payload into an object: text as it is, anything else as base64, and beside that what it is as MessagePack.
 pub(crate) fn insert(payload: &[u8], object: &mut Map<String, Value>) {
     match as_text(payload) {
         Some(text) => object.insert("payload".into(), text.into()),
         None => {
             let encoded = base64::engine::general_purpose::STANDARD.encode(payload);
-            object.insert("payload_base64".into(), encoded.into())
+            object.insert("payload_base64".into(), encoded.into());
+            from_messagepack(payload).and_then(|value| object.insert("value".into(), value))
         }
     };
 }
@@ -202,5 +203,8 @@ mod tests {
         insert(&[0, 1], &mut object);
         assert_eq!(object["payload"], "text");
         assert_eq!(object["payload_base64"], "AAE=");
+        assert!(!object.contains_key("value"));
+        insert(b"\x81\xA1a\x07", &mut object);
+        assert_eq!(object["value"], serde_json::json!({ "a": 7 }));
     }
 }

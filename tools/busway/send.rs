@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Read, Write};
 
 use busway::{Client, Limits, QoS};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 
 use crate::connection::connect;
 use crate::failure::Failure;
@@ -10,6 +12,10 @@ use crate::options::{Options, Publish, Send};
 use crate::output::Output;
 
 pub(crate) async fn send(options: &Options, command: &Send, output: &mut Output) -> Result<(), Failure> {
+    if command.target.split('.').any(|part| part.len() > 1 && part.contains(['*', '?'])) {
+        let words = format!("'{}': * and ? stand for whole parts of a name, as in 'group.*'", command.target);
+        Options::command().error(ErrorKind::InvalidValue, words).exit()
+    }
     let payload = read(command.payload.as_deref())?;
     let client = connect(options).await?;
     let operation = if command.target.contains(['*', '?']) {

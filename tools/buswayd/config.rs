@@ -18,6 +18,7 @@ const MAX_BYTES: u64 = 4 << 20;
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
+    #[serde(default, deserialize_with = "endpoints")]
     pub(crate) bind: Option<Vec<String>>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) daemonize: Option<bool>,
@@ -224,6 +225,14 @@ fn trust<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ShmTrust>,
 }
 
 const POLICIES: &str = "\"cut\", \"drop-newest\", \"drop-oldest\", \"latest\" or \"wait:SECONDS\"";
+
+fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let endpoints = Vec::<String>::deserialize(deserializer)?;
+    for endpoint in &endpoints {
+        values::endpoint(endpoint).map_err(|fault| D::Error::custom(format_args!("{endpoint:?} {fault}")))?;
+    }
+    Ok(Some(endpoints))
+}
 
 fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SlowPolicy>, D::Error> {
     text(deserializer, parse_policy, POLICIES)

@@ -119,7 +119,7 @@ async fn serve(options: Options, file: Option<ConfigFile>, sockets: Vec<Inherite
         tokio::select! {
             name = wait(&mut terminate, &mut interrupt) => name,
             // Rules may name users whom a directory far away knows: the others go on meanwhile.
-            never = reloader.reload_when_asked(&broker) => match never {},
+            () = reloader.reload_when_asked(&broker) => "SIGHUP",
             never = signs_of_life => match never {},
         }
     };

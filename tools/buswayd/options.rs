@@ -13,7 +13,9 @@ use clap_complete::Shell;
 use crate::config::{Config, ConfigFile, NamedPolicy};
 use crate::manual;
 use crate::service_manager::Inherited;
-use crate::values::{bytes, mode, on_or_off, payload_bytes, positive, seconds, spin_micros, wait_seconds, workers};
+use crate::values::{
+    bytes, endpoint, mode, on_or_off, payload_bytes, positive, seconds, spin_micros, wait_seconds, workers,
+};
 
 /// Fast IPC broker that speaks the BUS/RT protocol.
 ///
@@ -23,15 +25,16 @@ use crate::values::{bytes, mode, on_or_off, payload_bytes, positive, seconds, sp
 ///
 /// A configuration file (--config) has the same words as keys, and access rules: who may connect under which name, and
 /// to what each may send messages, publish, subscribe and broadcast. What the command line says goes before the file.
-/// SIGHUP puts the access rules of the file in force as they are then; a file with an error changes nothing.
+/// SIGHUP puts the access rules of the file in force as they are then; a file with an error changes nothing. Without a file
+/// it ends a broker that was started from a terminal, and does nothing to others.
 #[derive(Debug, Parser, PartialEq)]
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
-    /// Where to listen: a path (starts with / or ends in .sock, .socket or .ipc), HOST:PORT, or fifo:PATH; repeatable.
+    /// Where to listen: a path (has a / in it or ends in .sock, .socket or .ipc), HOST:PORT, or fifo:PATH; repeatable.
     ///
     /// A FIFO takes commands from shell scripts, one a line: TARGET TEXT, =TOPIC TEXT, TARGET .NOTIFICATION or
     /// TARGET :METHOD KEY=VALUE...
-    #[arg(short = 'B', long = "bind", value_name = "ENDPOINT")]
+    #[arg(short = 'B', long = "bind", value_name = "ENDPOINT", value_parser = endpoint)]
     bind: Vec<String>,
 
     /// Read options and access rules from this file (TOML); options on the command line go before it

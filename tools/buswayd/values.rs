@@ -2,6 +2,21 @@
 
 use std::time::Duration;
 
+use busway::Endpoint;
+
+/// Where to listen. Whether a host has that name is found out when it is needed.
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    let is_one = match (text.strip_prefix("fifo:"), Endpoint::from(text)) {
+        (Some(path), _) => !path.is_empty(),
+        (None, Endpoint::Tcp(address)) => {
+            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        }
+        (None, _) => true,
+    };
+    let words = "must be a path with a / in it or .sock at its end, HOST:PORT, or fifo:PATH";
+    if is_one { Ok(text.to_owned()) } else { Err(words.to_owned()) }
+}
+
 /// A switch.
 pub(crate) fn on_or_off(text: &str) -> Result<bool, String> {
     match text {

@@ -36,7 +36,7 @@ pub enum BindError {
     #[error("{0}: the address is taken by another program; stop it or choose another port")]
     AddressTaken(String),
     /// The address does not parse or resolve.
-    #[error("{at}: cannot listen here ({source}); use HOST:PORT, or a path that starts with / or ends in .sock")]
+    #[error("{at}: cannot listen here ({source}); use HOST:PORT, or a path with a / in it or .sock at its end")]
     BadAddress {
         /// Where.
         at: String,

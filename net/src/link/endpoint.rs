@@ -17,7 +17,7 @@ pub enum Endpoint {
 
 impl From<&str> for Endpoint {
     fn from(text: &str) -> Self {
-        let is_path = text.starts_with('/') || [".sock", ".socket", ".ipc"].iter().any(|ending| text.ends_with(ending));
+        let is_path = text.contains('/') || [".sock", ".socket", ".ipc"].iter().any(|ending| text.ends_with(ending));
         if is_path { Self::Unix(text.into()) } else { Self::Tcp(text.to_owned()) }
     }
 }

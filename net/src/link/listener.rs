@@ -69,7 +69,7 @@ impl Listener {
             Endpoint::Tcp(address) => {
                 let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
                     io::ErrorKind::AddrInUse => BindError::AddressTaken(address.clone()),
-                    io::ErrorKind::PermissionDenied => system(error),
+                    _ if error.raw_os_error().is_some() => system(error),
                     _ => BindError::BadAddress { at: address.clone(), source: error },
                 })?;
                 // The library has asked for a queue of 128: too short for all the clients that come back to a broker.

@@ -1,5 +1,6 @@
 //! One connection.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -46,6 +47,16 @@ pub enum Origin {
     Unix(Option<PeerIdentity>),
     /// A TCP address.
     Tcp(SocketAddr),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(Some(PeerIdentity { uid, gid, pid })) => write!(formatter, "uid {uid}, gid {gid}, pid {pid}"),
+            Self::Unix(None) => formatter.write_str("a UNIX socket"),
+            Self::Tcp(address) => address.fmt(formatter),
+        }
+    }
 }
 
 /// A connected stream socket, non-blocking, registered with the runtime for reading only.

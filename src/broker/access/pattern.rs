@@ -22,6 +22,12 @@ impl Grammar {
         parts.any(|part| part == self.rest) && parts.next().is_some()
     }
 
+    /// Whether a wildcard of names is only a letter of a part. Topics may well have their wildcards within a level.
+    pub(super) fn has_wildcards_within(&self, pattern: &str) -> bool {
+        let is_within = |part: &str| part.len() > 1 && part.contains(['*', '?']);
+        self.separator == NAMES.separator && pattern.split(self.separator).any(is_within)
+    }
+
     /// Whether any of the patterns matches an address; wildcards in the address itself stand for themselves.
     pub(super) fn matches(&self, patterns: &[Box<str>], address: &str) -> bool {
         patterns.iter().any(|pattern| self.matches_one(pattern, address))

@@ -28,6 +28,12 @@ pub enum PatternFault {
         /// What is wrong.
         fault: PathFault,
     },
+    /// Wildcards stand for whole parts of a name; within one they are letters, which nobody has in mind.
+    #[error("{pattern:?}: '*' and '?' stand for whole parts of a name, as in \"group.*\"")]
+    PartOfPart {
+        /// The text.
+        pattern: String,
+    },
     /// The protocol ignores what follows `#` or `*`; in a rule that would allow more than it seems to.
     #[error("{pattern:?}: nothing may follow what stands for all the rest ('#' in topics, '*' in names)")]
     IgnoredParts {
@@ -94,6 +100,9 @@ impl Permission {
 pub(super) fn check_pattern(pattern: &str, grammar: &Grammar, separator: u8) -> Result<(), PatternFault> {
     if let Err(fault) = Limits::default().check_path(pattern.as_bytes(), separator) {
         return Err(PatternFault::Path { pattern: pattern.to_owned(), fault });
+    }
+    if grammar.has_wildcards_within(pattern) {
+        return Err(PatternFault::PartOfPart { pattern: pattern.to_owned() });
     }
     if grammar.has_ignored_parts(pattern) {
         return Err(PatternFault::IgnoredParts { pattern: pattern.to_owned() });

@@ -1,22 +1,21 @@
 //! The broker's own client, `.broker`: what it answers and what it announces.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_net::link::{Level, Touch};
 use busway_net::wire::rpc::{self, RpcMessage};
 use busway_net::wire::{FrameKind, Operation, QoS, ResultCode};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::peer::{Peer, Transport};
+use super::policy_request;
 use super::router::{Request, Router, Source};
 use super::touched::Touched;
 use crate::lane::{Declined, Outgoing, Routed, Sink};
 use crate::names::ClientName;
 use crate::payload::Content;
-use crate::policy::{MAX_FILTERS, PolicyFault};
+use crate::policy::MAX_FILTERS;
 use crate::wall_clock;
 
 /// Bytes of an expression by which clients are listed: a long one takes thousands of times as many to compile.
@@ -191,7 +190,7 @@ pub(crate) fn handle(router: &Router, caller: &Arc<Peer>, qos: QoS, content: &Co
     if call_id == 0 {
         // A client that has connected again restores what it was granted before.
         if method == b"client.slow_policy" {
-            let _ = set_policy(router, caller, params);
+            let _ = check_length(params).and_then(|()| policy_request::grant(router, caller, params));
         }
         return;
     }
@@ -231,55 +230,8 @@ fn reply(router: &Router, caller: &Arc<Peer>, qos: QoS, prefix: &[u8], content: 
     let _ = router.offer(caller, &frame, touched);
 }
 
-type Failure = (i16, String);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyParams<'a> {
-    policy: &'a str,
-    #[serde(borrow, default)]
-    topics: Topics<'a>,
-}
-
-/// As many topics as may have a policy; a longer list is refused before it is read to its end.
-#[derive(Default)]
-struct Topics<'a>(Vec<&'a str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Topics<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(TopicsVisitor)
-    }
-}
-
-struct TopicsVisitor;
-
-impl<'de> Visitor<'de> for TopicsVisitor {
-    type Value = Topics<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a list of topics")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Topics<'de>, A::Error> {
-        let mut topics = Vec::new();
-        while let Some(topic) = list.next_element()? {
-            if topics.len() == MAX_FILTERS {
-                return Err(serde::de::Error::custom(format_args!("at most {MAX_FILTERS} topics have a policy")));
-            }
-            topics.push(topic);
-        }
-        Ok(Topics(topics))
-    }
-}
-
-/// A client says what is to be done with frames for which it has no room.
-fn set_policy(router: &Router, caller: &Peer, params: &[u8]) -> Result<(), Failure> {
-    let invalid = |reason: String| (rpc::INVALID_PARAMETERS, reason);
-    check_length(params)?;
-    let params: PolicyParams<'_> = rmp_serde::from_slice(params).map_err(|error| invalid(error.to_string()))?;
-    let policy = params.policy.parse().map_err(|fault: PolicyFault| invalid(format!("policy {fault}")))?;
-    router.set_policy(caller, &params.topics.0, policy).map_err(invalid)
-}
+/// Code and words of an error reply.
+pub(super) type Failure = (i16, String);
 
 fn check_length(params: &[u8]) -> Result<(), Failure> {
     let is_long = params.len() > PARAMS_MAX;
@@ -325,7 +277,7 @@ fn answer(router: &Router, caller: &Peer, method: &[u8], params: &[u8]) -> Resul
             encode(&clients(router, |name| filter.as_ref().is_none_or(|filter| filter.is_match(name))))
         }
         b"client.slow_policy" => {
-            set_policy(router, caller, params)?;
+            policy_request::grant(router, caller, params)?;
             encode(&std::collections::BTreeMap::from([("ok", true)]))
         }
         _ => Err((rpc::METHOD_NOT_FOUND, "no such method".into())),
@@ -411,22 +363,9 @@ fn client_info(peer: &Peer, secondaries: usize) -> ClientInfo {
 mod tests {
     use super::*;
 
-    fn policy_params(topics: usize) -> Vec<u8> {
-        let params = rmpv::Value::Map(vec![
-            ("policy".into(), "latest".into()),
-            ("topics".into(), rmpv::Value::Array(vec!["".into(); topics])),
-        ]);
-        rmp_serde::to_vec(&params).unwrap()
-    }
-
     #[test]
-    fn a_list_of_topics_without_end_is_refused() {
-        let most = policy_params(MAX_FILTERS);
-        assert_eq!(rmp_serde::from_slice::<PolicyParams<'_>>(&most).unwrap().topics.0.len(), MAX_FILTERS);
-        let more = policy_params(MAX_FILTERS + 1);
-        let refused = rmp_serde::from_slice::<PolicyParams<'_>>(&more).map(|_| ()).unwrap_err();
-        assert!(refused.to_string().contains("at most 1024 topics"), "{refused}");
-        // Not even as far as that.
-        assert!(check_length(&policy_params(PARAMS_MAX)).is_err() && check_length(&more).is_ok());
+    fn parameters_without_end_are_not_looked_at() {
+        assert_eq!(check_length(&vec![0; PARAMS_MAX]), Ok(()));
+        assert_eq!(check_length(&vec![0; PARAMS_MAX + 1]).map_err(|(code, _)| code), Err(rpc::INVALID_PARAMETERS));
     }
 }

@@ -15,6 +15,7 @@ mod options;
 mod pace;
 mod patience;
 pub(crate) mod peer;
+mod policy_request;
 pub(crate) mod registry;
 pub(crate) mod router;
 mod run;

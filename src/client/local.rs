@@ -8,8 +8,9 @@ use busway_net::wire::{self, ResultCode};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
+use super::confirmation::{Accepted, Confirmation, answer_of};
 use super::error::SendError;
-use super::operation::{Accepted, Confirmation, Filters, Operation, answer_of};
+use super::operation::{Filters, Operation};
 use super::queue::ReceiveQueue;
 use super::remote::{CLOSED, check};
 use super::{Client, ConnectionState, Link};

@@ -4,6 +4,7 @@
 pub(crate) mod announcements;
 mod block_queue;
 mod builder;
+mod confirmation;
 mod error;
 mod filter_memory;
 mod frame_batch;
@@ -38,8 +39,9 @@ use tokio::sync::watch;
 #[cfg(feature = "broker")]
 pub(crate) use builder::MAX_PAYLOAD;
 pub use builder::{Builder, Reconnect};
+pub use confirmation::Confirmation;
 pub use error::{ConnectError, SendError, TryError, TryErrorKind};
-pub use operation::{Confirmation, Filters, Operation};
+pub use operation::{Filters, Operation};
 pub use state::ConnectionState;
 
 use crate::frame::Frame;

@@ -13,7 +13,9 @@ use super::ConnectionState;
 use super::frame_batch::FrameBatch;
 use super::frame_store::FrameStore;
 use super::queue_rules::QueueRules;
-use super::queue_state::{AtWait, State, Unpushed};
+#[cfg(any(feature = "broker", feature = "rpc"))]
+use super::queue_state::Unpushed;
+use super::queue_state::{AtWait, State};
 use crate::frame::Frame;
 
 /// A bounded queue, filled by the connection and shared by all clones of a client.

@@ -23,12 +23,13 @@ use closing::LastWrite;
 
 use super::ConnectionState;
 use super::builder::Options;
+use super::confirmation::{Accepted, Confirmation};
 use super::error::{ConnectError, SendError};
 use super::filter_memory::FilterMemory;
 use super::handshake;
 #[cfg(feature = "shm")]
 use super::lane_link::LaneLink;
-use super::operation::{Accepted, Confirmation, Filters, Operation};
+use super::operation::{Filters, Operation};
 use super::pending::{Pending, Placed};
 #[cfg(feature = "rpc")]
 use super::questions::Questions;

@@ -8,12 +8,14 @@ pub(super) struct Grammar {
     one: &'static str,
     /// One or more trailing parts; what follows is ignored.
     rest: &'static str,
+    /// Whether wildcards within a part are taken for a mistake; topics may well have theirs there.
+    is_strict: bool,
 }
 
 /// Topics: `a/+/c`, `a/#`.
-pub(super) const TOPICS: Grammar = Grammar { separator: '/', one: "+", rest: "#" };
+pub(super) const TOPICS: Grammar = Grammar { separator: '/', one: "+", rest: "#", is_strict: false };
 /// Client names: `a.?.c`, `a.*`.
-pub(super) const NAMES: Grammar = Grammar { separator: '.', one: "?", rest: "*" };
+pub(super) const NAMES: Grammar = Grammar { separator: '.', one: "?", rest: "*", is_strict: true };
 
 impl Grammar {
     /// Whether something follows what stands for all the rest: it would be ignored.
@@ -22,10 +24,10 @@ impl Grammar {
         parts.any(|part| part == self.rest) && parts.next().is_some()
     }
 
-    /// Whether a wildcard of names is only a letter of a part. Topics may well have their wildcards within a level.
+    /// Whether a wildcard is only a letter of a part, by mistake.
     pub(super) fn has_wildcards_within(&self, pattern: &str) -> bool {
-        let is_within = |part: &str| part.len() > 1 && part.contains(['*', '?']);
-        self.separator == NAMES.separator && pattern.split(self.separator).any(is_within)
+        let has_one = |part: &str| part.contains(self.one) || part.contains(self.rest);
+        self.is_strict && pattern.split(self.separator).any(|part| part.len() > 1 && has_one(part))
     }
 
     /// Whether any of the patterns matches an address; wildcards in the address itself stand for themselves.

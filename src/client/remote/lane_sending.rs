@@ -8,8 +8,9 @@ use std::time::Duration;
 use busway_net::link::Refused;
 
 use super::Remote;
+use crate::client::confirmation::{Accepted, Confirmation};
 use crate::client::error::SendError;
-use crate::client::operation::{Accepted, Confirmation, Filters, Operation};
+use crate::client::operation::{Filters, Operation};
 use crate::lane::{Offered, UpLane};
 
 /// Who waits for room in the ring for longer than this uses the queue: the broker does not read.

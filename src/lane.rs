@@ -51,6 +51,8 @@ mod queue_state;
 mod reason;
 #[cfg(feature = "shm")]
 mod record;
+#[cfg(feature = "shm")]
+mod run_at_hand;
 #[cfg(feature = "broker")]
 mod sink;
 #[cfg(feature = "broker")]

@@ -25,14 +25,19 @@ pub struct Consumer<O, P> {
 }
 
 /// The combinations of flags that there are, a bit for each.
-const LEGAL_FLAGS: u32 = {
+const LEGAL_FLAGS: u64 = {
     let (mut legal, mut flags) = (0, 0);
     while flags <= flag::ALL {
         let is_in_place = flags & flag::IN_PLACE != 0;
         let is_fragment = flags & flag::FRAGMENT != 0;
         let has_more = flags & flag::MORE != 0;
         let is_short = flags & flag::SHORT != 0;
-        if !(is_in_place && is_fragment) && (is_fragment || !has_more) && !(is_short && (is_in_place || is_fragment)) {
+        let is_run = flags & flag::RUN != 0;
+        if !(is_in_place && is_fragment)
+            && (is_fragment || !has_more)
+            && !(is_short && (is_in_place || is_fragment))
+            && (is_short || !is_run)
+        {
             legal |= 1 << flags;
         }
         flags += 1;

@@ -29,6 +29,14 @@
 //!
 //! A frame whose payload is whole and in the ring says nothing in the second half of its descriptor, and leaves it out
 //! ([`flag::SHORT`]): its parts begin at 32. With names and payload of 96 bytes together that is a cache line less.
+//!
+//! Frames that differ only in their payloads may share a record ([`flag::RUN`], always short): the payloads stand one
+//! behind the other, each begins on a multiple of 8, and a word before it says how many bytes it has.
+//!
+//! ```text
+//! 0                 32       32 + name         + second
+//! | half descriptor | name .. | second name .. | bytes | payload .. | bytes | payload .. | ...
+//! ```
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -59,13 +67,16 @@ pub const RING: usize = 2 * PAGE;
 /// agree on.
 const CURSOR_STRIDE: usize = 128;
 
+/// Bytes of the longest record with several payloads: its reader begins when all of it is written, and reads all of it.
+pub const MAX_RUN: usize = 4 << 10;
+
 /// A record is at most this fraction of its ring.
 pub const RECORD_FRACTION: usize = 4;
 
 /// What opens a lane: `BUSWAYL1`, little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BUSWAYL1");
 /// The version of everything in this file.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Sizes of one control segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +161,7 @@ pub struct Header {
 /// | 12 | sequence | low 32 bits of position / 64: tells a stale or foreign record |
 /// | 16 | name, second name | bytes of each |
 /// | 20 | stream | to which unfinished payload a fragment belongs |
-/// | 24 | payload | bytes in this record; in place, bytes of the payload |
+/// | 24 | payload | bytes in this record; in place, bytes of the payload; in a run, of all payloads and their lengths |
 /// | 28 | segment | in place: where the payload is |
 /// | 32 | offset | in place: where in the segment; in a fragment: bytes of the whole payload |
 /// | 40 | slot, generation | in place: submission (up) or lease (down) |
@@ -250,8 +261,10 @@ pub mod flag {
     pub const MORE: u8 = 1 << 3;
     /// The record holds only the first half of its descriptor; the second is zero. Neither in place nor a fragment.
     pub const SHORT: u8 = 1 << 4;
+    /// The record holds payloads, each of a frame of its own. Always short, and at most [`MAX_RUN`] bytes.
+    pub const RUN: u8 = 1 << 5;
     /// All that have a meaning.
-    pub const ALL: u8 = REALTIME | IN_PLACE | FRAGMENT | MORE | SHORT;
+    pub const ALL: u8 = REALTIME | IN_PLACE | FRAGMENT | MORE | SHORT | RUN;
 }
 
 /// Operations of the lane itself; those of the wire keep their numbers.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::layout::{GRANULE, WORD};
+use crate::ring::{padded, run_length};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The words of a granule: what a descriptor is.
@@ -39,6 +40,27 @@ pub trait OwnMemory {
         for part in parts {
             self.write(at, part);
             at += part.len().next_multiple_of(WORD);
+        }
+        assert!(at <= end, "a record is written within its place");
+    }
+
+    /// Writes a record with several payloads into `length` bytes that are there for it: words, names, and behind them the
+    /// payloads, before each a word that says how many bytes it has.
+    fn write_run<'a, const WORDS: usize, const NAMES: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        names: [&[u8]; NAMES],
+        payloads: impl Iterator<Item = &'a [u8]>,
+    ) {
+        let end = at + length;
+        self.write_record(at, length, words, names);
+        let mut at = at + WORDS * WORD + names.map(|name| padded(name.len())).iter().sum::<usize>();
+        for payload in payloads {
+            self.write(at, &(payload.len() as u64).to_le_bytes());
+            self.write(at + WORD, payload);
+            at += run_length(payload.len());
         }
         assert!(at <= end, "a record is written within its place");
     }
@@ -100,6 +122,18 @@ impl<M: OwnMemory> OwnMemory for Arc<M> {
         parts: [&[u8]; PARTS],
     ) {
         (**self).write_record(at, length, words, parts);
+    }
+
+    #[inline]
+    fn write_run<'a, const WORDS: usize, const NAMES: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        names: [&[u8]; NAMES],
+        payloads: impl Iterator<Item = &'a [u8]>,
+    ) {
+        (**self).write_run(at, length, words, names, payloads);
     }
 
     fn prepare(&self, range: Range<usize>) -> bool {
@@ -205,13 +239,13 @@ pub(crate) fn words_hold(words: &[AtomicU64], bytes: &[u8]) -> bool {
     differ == 0 && !differs_at_end
 }
 
-/// See [`OwnMemory::write_record`].
+/// See [`OwnMemory::write_record`]; returns the index behind it.
 #[inline]
 pub(crate) fn write_record_words<const WORDS: usize, const PARTS: usize>(
     place: &[AtomicU64],
     words: &[u64; WORDS],
     parts: [&[u8]; PARTS],
-) {
+) -> usize {
     let first: &[AtomicU64; WORDS] = place.first_chunk().expect(ENOUGH);
     for index in 0..WORDS {
         first[index].store(words[index], Ordering::Relaxed);
@@ -219,6 +253,22 @@ pub(crate) fn write_record_words<const WORDS: usize, const PARTS: usize>(
     let mut index = WORDS;
     for part in parts {
         index = write_words_at(place, index, part);
+    }
+    index
+}
+
+/// See [`OwnMemory::write_run`].
+#[inline]
+pub(crate) fn write_run_words<'a, const WORDS: usize, const NAMES: usize>(
+    place: &[AtomicU64],
+    words: &[u64; WORDS],
+    names: [&[u8]; NAMES],
+    payloads: impl Iterator<Item = &'a [u8]>,
+) {
+    let mut index = write_record_words(place, words, names);
+    for payload in payloads {
+        place[index].store(payload.len() as u64, Ordering::Relaxed);
+        index = write_words_at(place, index + 1, payload);
     }
 }
 
@@ -283,6 +333,18 @@ impl OwnMemory for HeapMemory {
         parts: [&[u8]; PARTS],
     ) {
         write_record_words(&self.words[words_of(at, length)], words, parts);
+    }
+
+    #[inline]
+    fn write_run<'a, const WORDS: usize, const NAMES: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        names: [&[u8]; NAMES],
+        payloads: impl Iterator<Item = &'a [u8]>,
+    ) {
+        write_run_words(&self.words[words_of(at, length)], words, names, payloads);
     }
 }
 

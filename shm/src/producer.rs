@@ -1,11 +1,14 @@
 //! The end of a ring that writes.
 
+mod run;
+
 use std::mem::offset_of;
 
 use crate::layout::{
     ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, PAGE, RING, SPACE_EVENT, TAIL, WORD, flag, operation,
 };
 use crate::memory::{Line, OwnMemory, PeerMemory};
+use crate::producer::run::OpenRun;
 use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence, short_record_length};
 use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
@@ -31,6 +34,8 @@ pub struct Producer<O, P> {
     end: u64,
     /// The tail at the last look at the consumer's event.
     signaled: u64,
+    /// The record at the tail that payloads are still written into.
+    open: OpenRun,
 }
 
 impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
@@ -46,6 +51,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
             prepared: 0,
             end: 0,
             signaled: 0,
+            open: OpenRun::default(),
         }
     }
 
@@ -75,6 +81,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// The position of a record of `length` bytes, if there is room for it.
     #[inline]
     fn claim(&mut self, length: usize) -> Result<Option<u64>, Violation> {
+        self.close_run();
         let need = self.need(length);
         if self.tail + need > self.end && !self.make_room(need)? {
             return Ok(None);
@@ -155,12 +162,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     pub fn push_frame(&mut self, head: Head, parts: Parts<'_>, payload: &[u8]) -> Result<bool, Violation> {
         let length = short_record_length(parts.name.len(), parts.second.len(), payload.len());
         self.push_whole(length, parts, payload, |start| {
-            let mut half = [0; Descriptor::SHORT_SIZE / WORD];
-            half[LENGTH_WORD] = head.first_word() | SHORT | low_half(length);
-            half[SEQUENCE_WORD] = head.second_word() | u64::from(sequence(start)) << 32;
-            half[NAMES_WORD] = lengths_of(parts);
-            half[PAYLOAD_WORD] = payload.len() as u64;
-            half
+            short_half(start, length, (head, flag::SHORT), parts, payload.len())
         })
     }
 
@@ -181,10 +183,11 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     }
 
     /// Whether the consumer has to be woken for what was committed since the last call. Call it once a batch, under
-    /// the lock under which the records were committed, and ring if it says so.
+    /// the lock under which the records were committed, and ring if it says so. A run that is open is closed.
     #[must_use = "who sleeps is not woken by itself"]
     #[inline]
     pub fn must_ring(&mut self) -> bool {
+        self.close_run();
         if self.signaled == self.tail {
             return false;
         }
@@ -206,6 +209,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// # Errors
     /// When the consumer's head is impossible.
     pub fn arm_space(&mut self, length: usize) -> Result<bool, Violation> {
+        self.close_run();
         let need = self.need(length).max(self.capacity.bytes() / 2);
         // The head at which there is room, and the position before it.
         let wanted = (self.tail + need).saturating_sub(self.capacity.bytes());
@@ -220,6 +224,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     /// # Errors
     /// When the consumer's head is impossible.
     pub fn is_drained(&mut self) -> Result<bool, Violation> {
+        self.close_run();
         self.look_at_head()?;
         Ok(self.head == self.tail)
     }
@@ -279,16 +284,23 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
             self.fill_up_to(start);
         }
         self.own.write_record(self.capacity.offset(start), length, words, parts);
+        self.advance(start, length);
+    }
+
+    /// Makes the record that was written there visible.
+    #[inline]
+    fn advance(&mut self, start: u64, length: usize) {
         self.tail = start + length as u64;
-        self.expect(length);
+        self.expect(self.tail, length);
         // Release: whoever sees the tail sees the records (pairs with the Acquire in `Consumer::poll`).
         self.own.store(TAIL, self.tail, Ordering::Release);
     }
 
-    /// Prepares for records like this one, where the consumer is known to have left.
+    /// Prepares for what will be written a while after this position, of about this length, where the consumer is known
+    /// to have left.
     #[inline]
-    fn expect(&self, length: usize) {
-        let ahead = self.tail + AHEAD;
+    fn expect(&self, position: u64, length: usize) {
+        let ahead = position + AHEAD;
         let is_free = ahead + length as u64 <= self.end;
         if is_free && length as u64 <= self.capacity.to_end(ahead) && length <= EXPECTED_AT_MOST {
             self.own.expect_write(self.capacity.offset(ahead), length);
@@ -348,6 +360,19 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
     }
 }
 
+/// The half of a descriptor that a short record holds; a payload in a record is shorter than the ring.
+#[inline(always)]
+fn short_half(position: u64, length: usize, (head, flags): (Head, u8), parts: Parts<'_>, payload: usize) -> Half {
+    let mut half = Half::default();
+    half[LENGTH_WORD] = head.first_word() | Head::new(0, flags, 0, 0).first_word() | low_half(length);
+    half[SEQUENCE_WORD] = head.second_word() | u64::from(sequence(position)) << 32;
+    half[NAMES_WORD] = lengths_of(parts);
+    half[PAYLOAD_WORD] = payload as u64;
+    half
+}
+
+type Half = [u64; Descriptor::SHORT_SIZE / WORD];
+
 /// A descriptor as the words that are written, with the length and the sequence of its place.
 #[inline]
 fn line(position: u64, length: usize, descriptor: &Descriptor) -> Line {
@@ -372,8 +397,6 @@ fn low_half(length: usize) -> u64 {
 }
 
 const LOW_HALF: u64 = u32::MAX as u64;
-/// The flag, in the word with the flags.
-const SHORT: u64 = Head::new(0, flag::SHORT, 0, 0).first_word();
 const LENGTH_WORD: usize = offset_of!(Descriptor, length) / WORD;
 const SEQUENCE_WORD: usize = offset_of!(Descriptor, sequence) / WORD;
 const NAMES_WORD: usize = offset_of!(Descriptor, name) / WORD;

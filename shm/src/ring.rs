@@ -39,6 +39,12 @@ pub fn short_record_length(name: usize, second: usize, payload: usize) -> usize 
     (Descriptor::SHORT_SIZE + parts).next_multiple_of(GRANULE)
 }
 
+/// Bytes that a payload takes in a record that holds several.
+#[inline]
+pub(crate) fn run_length(payload: usize) -> usize {
+    WORD + padded(payload)
+}
+
 /// Whether the bell has to be rung: the cursor has come from `signaled` to `position`, and the sleeper wants to hear
 /// of the position behind `event`.
 #[inline]

@@ -9,7 +9,9 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::layout::{ControlLayout, GRANULE, PAGE, RING};
-use crate::memory::{Line, OwnMemory, PeerMemory, line_of, read_words, words_hold, write_record_words, write_words};
+use crate::memory::{
+    Line, OwnMemory, PeerMemory, line_of, read_words, words_hold, write_record_words, write_run_words, write_words,
+};
 use crate::region::Region;
 use crate::seal;
 use crate::sync::Ordering;
@@ -109,6 +111,18 @@ impl OwnMemory for OwnSegment {
         parts: [&[u8]; PARTS],
     ) {
         write_record_words(self.region.words(at, length), words, parts);
+    }
+
+    #[inline]
+    fn write_run<'a, const WORDS: usize, const NAMES: usize>(
+        &self,
+        at: usize,
+        length: usize,
+        words: &[u64; WORDS],
+        names: [&[u8]; NAMES],
+        payloads: impl Iterator<Item = &'a [u8]>,
+    ) {
+        write_run_words(self.region.words(at, length), words, names, payloads);
     }
 
     fn prepare(&self, range: Range<usize>) -> bool {

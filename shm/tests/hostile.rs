@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as NativeOrdering};
 use std::thread;
 
-use busway_shm::layout::{GRANULE, HEAD, RING, SLOT_TAIL, TAIL, flag, operation};
+use busway_shm::layout::{GRANULE, HEAD, MAX_RUN, RING, SLOT_TAIL, TAIL, flag, operation};
 use busway_shm::{
-    Consumer, Descriptor, HeapMemory, Ordering, OwnMemory, Parts, Producer, ReturnReader, Violation, record_length,
+    Consumer, Descriptor, HeapMemory, Ordering, OwnMemory, Parts, Producer, ReturnReader, Run, Violation,
+    record_length, short_record_length,
 };
 use zerocopy::IntoBytes;
 
@@ -171,12 +172,56 @@ fn parts_of_a_short_record_lie_within_it_and_not_in_its_descriptor() {
 }
 
 #[test]
+fn payloads_that_share_a_record_lie_within_it() {
+    let run = |bytes: &[u8], payload: u32| {
+        let length = short_record_length(0, 0, bytes.len()) as u64;
+        let mut forger = Forger::new();
+        forger.write(0, Descriptor { flags: flag::SHORT | flag::RUN, payload: payload.into(), ..record(length) });
+        forger.memory.write(RING + Descriptor::SHORT_SIZE, bytes);
+        forger.set_tail(length);
+        let record = forger.consumer.next_record().unwrap().unwrap();
+        assert!(record.is_run());
+        let mut copy = vec![0xEE; 8];
+        forger.consumer.copy_payload_to(&record, &mut copy, 8);
+        let mut places = Vec::new();
+        let mut run = Run::of(&record, 8)?;
+        while let Some(place) = run.next_place(&copy)? {
+            places.push(place);
+        }
+        assert!(run.is_over());
+        Ok(places)
+    };
+    let length = |length: u64| length.to_le_bytes();
+    let two = [length(3), [1; 8], length(8), [2; 8]].concat();
+    assert_eq!(run(&two, 32), Ok(vec![16..19, 32..40]));
+    assert_eq!(run(&[length(0), length(0)].concat(), 16), Ok(vec![16..16, 24..24]));
+    for (bytes, payload) in [
+        (two.clone(), 0),
+        (two.clone(), 31),
+        (two.clone(), 24),
+        ([length(9), [1; 8]].concat(), 16),
+        ([length(u64::MAX), [1; 8]].concat(), 16),
+        ([length(u64::MAX - 7), [1; 8]].concat(), 16),
+        ([length(1)].concat(), 8),
+        (vec![0; MAX_RUN + 8], u32::try_from(MAX_RUN).unwrap() + 8),
+    ] {
+        if payload as usize + Descriptor::SHORT_SIZE <= LAYOUT.max_record() {
+            assert_eq!(run(&bytes, payload), Err(Violation::Length), "{payload} bytes of {bytes:?}");
+        }
+    }
+    assert_eq!(run(&vec![0; MAX_RUN - 32], u32::try_from(MAX_RUN).unwrap() - 32).map(|places| places.len()), Ok(508));
+}
+
+#[test]
 fn a_descriptor_has_its_sequence_and_nothing_reserved() {
     for descriptor in [
         Descriptor { flags: flag::ALL + 1, ..record(STEP) },
         Descriptor { flags: flag::IN_PLACE | flag::FRAGMENT, ..record(STEP) },
         Descriptor { flags: flag::MORE, ..record(STEP) },
         Descriptor { flags: flag::SHORT | flag::IN_PLACE, ..record(STEP) },
+        Descriptor { flags: flag::RUN, ..record(STEP) },
+        Descriptor { flags: flag::SHORT | flag::RUN | flag::IN_PLACE, ..record(STEP) },
+        Descriptor { flags: flag::SHORT | flag::RUN | flag::FRAGMENT, ..record(STEP) },
         Descriptor { flags: flag::SHORT | flag::FRAGMENT, ..record(STEP) },
         Descriptor { flags: flag::SHORT | flag::FRAGMENT | flag::MORE, ..record(STEP) },
         Descriptor { reserved: 1, ..record(STEP) },

@@ -6,10 +6,10 @@ mod support;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use busway_shm::layout::{ControlLayout, GRANULE, Header, MAGIC, VERSION, flag};
+use busway_shm::layout::{ControlLayout, GRANULE, Head, Header, MAGIC, VERSION, flag};
 use busway_shm::{
-    Allocator, Consumer, Descriptor, HeapMemory, OwnMemory, OwnSegment, PeerSegment, Producer, ReturnReader, Returns,
-    Sample, Violation, record_length,
+    Allocator, Consumer, Descriptor, HeapMemory, OwnMemory, OwnSegment, Parts, PeerMemory, PeerSegment, Producer,
+    ReturnReader, Returns, Run, Sample, Violation, record_length,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,6 +36,58 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let push = (name(), name(), payload).prop_map(|(name, second, payload)| Step::Push(name, second, payload));
     let read = (1_usize..10).prop_map(Step::Read);
     vec(prop_oneof![6 => push, 2 => read, 1 => Just(Step::Release)], 1..200)
+}
+
+const TOPICS: [&[u8]; 3] = [b"topic", b"", &[7; 1024]];
+
+/// One step at a ring of frames: each has one of the topics and some bytes.
+#[derive(Clone, Debug)]
+enum FrameStep {
+    Alone(usize, usize),
+    Open(usize, usize),
+    Together(usize, Vec<usize>),
+    Ring,
+    Read,
+}
+
+fn frame_steps() -> impl Strategy<Value = Vec<FrameStep>> {
+    let topic = || prop_oneof![6 => Just(0_usize), 2 => Just(1_usize), 1 => Just(2_usize)];
+    let length = || prop_oneof![8 => 0_usize..100, 1 => 0_usize..1100];
+    let step = prop_oneof![
+        2 => (topic(), length()).prop_map(|(topic, length)| FrameStep::Alone(topic, length)),
+        20 => (topic(), length()).prop_map(|(topic, length)| FrameStep::Open(topic, length)),
+        2 => (topic(), vec(length(), 0..60)).prop_map(|(topic, lengths)| FrameStep::Together(topic, lengths)),
+        2 => Just(FrameStep::Ring),
+        2 => Just(FrameStep::Read),
+    ];
+    vec(step, 1..400)
+}
+
+fn parts(name: &[u8]) -> Parts<'_> {
+    Parts { name, second: b"" }
+}
+
+/// Reads what is there, and holds it against what was sent.
+fn read_frames<O: OwnMemory, P: PeerMemory>(
+    consumer: &mut Consumer<O, P>,
+    sent: &mut VecDeque<(Vec<u8>, Vec<u8>)>,
+) -> Result<(), TestCaseError> {
+    while let Some(record) = consumer.next_record().unwrap() {
+        let mut body = Vec::new();
+        consumer.copy_body(&record, &mut body);
+        let place = record.payload_place();
+        let places = if record.is_run() {
+            let mut run = Run::of(&record, place.start).unwrap();
+            std::iter::from_fn(|| run.next_place(&body).unwrap()).collect()
+        } else {
+            std::vec![place]
+        };
+        for place in places {
+            let frame = (body[record.name_place()].to_vec(), body[place].to_vec());
+            prop_assert_eq!(Some(frame), sent.pop_front());
+        }
+    }
+    Ok(())
 }
 
 proptest! {
@@ -84,6 +136,63 @@ proptest! {
         prop_assert!(queue.is_empty());
     }
 
+    /// However frames are put together, they come out one by one, in order, and none is seen too early or too late.
+    #[test]
+    fn frames_that_share_records_come_out_one_by_one(steps in frame_steps()) {
+        let (own, peer) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+        let mut producer = Producer::new(own.clone(), peer.clone(), LAYOUT);
+        let mut consumer = Consumer::new(peer, own, LAYOUT);
+        let (mut sent, mut is_hidden, mut number) = (VecDeque::new(), false, 0_u8);
+        for step in steps {
+            let mut frame = |topic: usize, length: usize| {
+                number = number.wrapping_add(1);
+                (TOPICS[topic].to_vec(), vec![number; length])
+            };
+            let head = Head::new(1, 0, 0, 0);
+            match step {
+                FrameStep::Alone(topic, length) => {
+                    let (name, payload) = frame(topic, length);
+                    if producer.push_frame(head, parts(&name), &payload).unwrap() {
+                        sent.push_back((name, payload));
+                    }
+                    is_hidden = false;
+                }
+                FrameStep::Open(topic, length) => {
+                    let (name, payload) = frame(topic, length);
+                    if producer.extend_run(head, parts(&name), &payload) {
+                        prop_assert!(is_hidden, "it goes where one is already");
+                        sent.push_back((name, payload));
+                    } else if producer.open_run(head, parts(&name), &payload).unwrap() {
+                        sent.push_back((name, payload));
+                        is_hidden = true;
+                    }
+                }
+                FrameStep::Together(topic, lengths) => {
+                    let frames: Vec<_> = lengths.iter().map(|length| frame(topic, *length)).collect();
+                    let payloads = frames.iter().map(|(_, payload)| payload.as_slice());
+                    let count = producer.push_run(head, parts(TOPICS[topic]), payloads).unwrap();
+                    prop_assert!(count != 1 && count <= frames.len());
+                    sent.extend(frames.into_iter().take(count));
+                    is_hidden = is_hidden && count == 0 && lengths.len() < 2;
+                }
+                FrameStep::Ring => {
+                    let _ = producer.must_ring();
+                    is_hidden = false;
+                }
+                FrameStep::Read => {
+                    read_frames(&mut consumer, &mut sent)?;
+                    prop_assert!(is_hidden || sent.is_empty(), "what is closed is seen");
+                    let _ = consumer.release();
+                }
+            }
+        }
+        producer.close_run();
+        read_frames(&mut consumer, &mut sent)?;
+        prop_assert!(sent.is_empty());
+        let _ = consumer.release();
+        prop_assert!(producer.is_drained().unwrap());
+    }
+
     #[test]
     fn lies_end_in_violations(input in vec(any::<u8>(), 0..600)) {
         checks::lane_ring(&input);
@@ -126,7 +235,8 @@ proptest! {
         let is_legal = flags & !flag::ALL == 0
             && !(has(flag::IN_PLACE) && has(flag::FRAGMENT))
             && (has(flag::FRAGMENT) || !has(flag::MORE))
-            && !(has(flag::SHORT) && (has(flag::IN_PLACE) || has(flag::FRAGMENT)));
+            && !(has(flag::SHORT) && (has(flag::IN_PLACE) || has(flag::FRAGMENT)))
+            && (has(flag::SHORT) || !has(flag::RUN));
         match consumer.next_record() {
             Ok(Some(record)) => prop_assert!(is_legal && record.descriptor.flags == flags & !flag::SHORT),
             other => prop_assert_eq!((other, is_legal), (Err(Violation::Descriptor), false)),
@@ -236,6 +346,6 @@ fn layouts_are_powers_of_two_within_their_limits() {
 #[test]
 fn the_header_says_who_it_is() {
     let header = Header { magic: MAGIC.into(), version: VERSION.into(), ..Header::new_zeroed() };
-    assert_eq!(&header.as_bytes()[..10], b"BUSWAYL1\x02\0");
+    assert_eq!(&header.as_bytes()[..10], b"BUSWAYL1\x03\0");
     assert_eq!(header.as_bytes().len(), 64);
 }

@@ -8,6 +8,7 @@ use busway_shm::layout::{flag, operation};
 use busway_shm::{Consumer, GiveBack, OwnSegment, PeerSegment, Record, RecordPlace, Sample, Violation};
 
 use super::fragments::{Fragments, Piece};
+use super::run_at_hand::RunAtHand;
 use super::up::UpLane;
 use crate::frame_names::FrameNames;
 use crate::payload::{Payload, SHORT};
@@ -29,6 +30,9 @@ pub(crate) struct DownIntake {
     topic: usize,
     /// Its payload, unless that is a short one in the record.
     whole: Option<Payload>,
+    /// Frames that share a record, of which one is at hand if `is_run`.
+    run: RunAtHand,
+    is_run: bool,
 }
 
 /// What the first fragment says of a frame.
@@ -65,18 +69,34 @@ impl DownIntake {
         max_payload: usize,
     ) -> Self {
         let fragments = Fragments::new(MAX_STREAMS, max_payload);
-        Self { consumer, lane: Arc::clone(lane), fragments, place: None, names: Vec::new(), topic: 0, whole: None }
+        Self {
+            consumer,
+            lane: Arc::clone(lane),
+            fragments,
+            place: None,
+            names: Vec::new(),
+            topic: 0,
+            whole: None,
+            run: RunAtHand::default(),
+            is_run: false,
+        }
     }
 
     /// Whether the frame at hand has these names: its topic counts if there is one in `names`.
     #[inline]
     pub(crate) fn has_names(&self, names: &FrameNames) -> bool {
+        if self.is_run {
+            return self.run.has_names(names);
+        }
         let topic = names.topic.as_deref().map(str::as_bytes);
         self.place.is_some_and(|place| self.consumer.holds_names(place, names.sender.as_bytes(), topic))
     }
 
     /// Sender and topic of the frame at hand; what is in the topic's place where it is no publication.
     pub(crate) fn names(&mut self) -> (&[u8], &[u8]) {
+        if self.is_run {
+            return self.run.names();
+        }
         if let Some(place) = self.place {
             self.topic = self.consumer.copy_names(place, &mut self.names);
         }
@@ -91,6 +111,9 @@ impl DownIntake {
     /// The payload of the frame at hand, if it is a short one: at most [`SHORT`] bytes, read where it lies.
     #[inline(always)]
     pub(crate) fn short_payload(&self) -> Payload {
+        if self.is_run {
+            return Payload::short(self.run.payload());
+        }
         let Some(place) = self.place else { return Payload::new() };
         Payload::of_words(place.payload_length(), self.consumer.short_payload(place))
     }
@@ -100,6 +123,10 @@ impl DownIntake {
     /// # Errors
     /// When the broker breaks the rules.
     pub(crate) fn next_arrival(&mut self, pool: &Pool) -> Result<Option<Arrival>, Violation> {
+        if self.run.has_more() {
+            return self.next_of_run();
+        }
+        self.is_run = false;
         loop {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
@@ -118,6 +145,11 @@ impl DownIntake {
                 operation::GAP => return Ok(Some(Arrival::Gap { frames: descriptor.op_id.get() })),
                 kind => {
                     let kind = FrameKind::from_byte(kind).ok_or(Violation::Descriptor)?;
+                    if record.is_run() {
+                        self.run.begin(&self.consumer, &record, kind)?;
+                        self.is_run = true;
+                        return self.next_of_run();
+                    }
                     if record.descriptor.flags & flag::FRAGMENT == 0 {
                         return self.whole(&record, kind).map(Some);
                     }
@@ -132,6 +164,17 @@ impl DownIntake {
                 }
             }
         }
+    }
+
+    /// The next of the frames that share a record.
+    #[inline]
+    fn next_of_run(&mut self) -> Result<Option<Arrival>, Violation> {
+        let arrival = self.run.next_arrival()?;
+        let payload = self.run.payload();
+        if payload.len() > SHORT {
+            self.whole = Some(payload.to_vec().into());
+        }
+        Ok(arrival)
     }
 
     /// Takes a record that is a whole frame. Its names, and a short payload, stay where they are until they are asked for.
@@ -179,8 +222,9 @@ impl DownIntake {
         self.fragments.add(Piece::of(&record.descriptor), pool, || Ok(head), copy)
     }
 
-    /// Gives the room of what was read back to the broker.
+    /// Gives the room of what was read back to the broker. Others may have their turn after it.
     pub(crate) fn release(&mut self) {
+        self.run.pause();
         if self.consumer.release() {
             self.lane.ring();
         }

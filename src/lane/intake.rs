@@ -1,5 +1,7 @@
 //! What one client sends over its lane, as the broker reads it. Everything here is hostile input.
 
+mod run;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -17,6 +19,7 @@ use super::control_frame::{Questions, SegmentFrame};
 use super::down::DownLane;
 use super::fragments::{Fragments, Piece};
 use super::host::LaneHost;
+use super::intake::run::Rest;
 use super::{COPY_MAX, Routed};
 use crate::payload::Payload;
 
@@ -49,6 +52,8 @@ pub(crate) struct Intake {
     body: Vec<u8>,
     /// ... and where they are.
     places: Vec<Range<usize>>,
+    /// What is left of a record that holds several frames.
+    rest: Option<Rest>,
     /// The payload of the frame at hand, if it is not in the body.
     held: Option<Held>,
 }
@@ -127,6 +132,7 @@ impl Intake {
             fragments: Fragments::new(1, limits.max_payload),
             body: Vec::new(),
             places: Vec::new(),
+            rest: None,
             held: None,
         }
     }
@@ -155,6 +161,9 @@ impl Intake {
         if self.held.is_some() {
             self.held = None;
         }
+        if self.rest.is_some() {
+            return self.next_of_rest();
+        }
         loop {
             if self.consumer.unreleased() >= RELEASE_AT {
                 self.release();
@@ -174,6 +183,9 @@ impl Intake {
                 return Err(Violation::Descriptor);
             }
             let qos = QoS::from_flags(record.descriptor.code << 6);
+            if record.is_run() {
+                return self.first_of_run(&record, (operation, qos));
+            }
             if record.descriptor.flags & flag::FRAGMENT == 0 {
                 return self.whole(&record, (operation, qos)).map(Some);
             }
@@ -203,8 +215,11 @@ impl Intake {
         if self.held.is_some() {
             self.held = None;
         }
-        self.places.clear();
         let most = most.min(self.turn);
+        if self.rest.is_some() {
+            return self.rest_as_run((operation, address), most);
+        }
+        self.places.clear();
         let longest = COPY_MAX.min(self.limits.max_payload);
         let mut end = 0;
         while self.places.len() < most && end < RUN_BYTES && !self.fragments.is_amid() {
@@ -212,8 +227,10 @@ impl Intake {
                 self.release();
             }
             let record = self.consumer.next_record_if(|consumer, record| {
-                let Descriptor { operation: code, flags: 0, code: 0, .. } = record.descriptor else { return false };
-                let is_short = record.inline_length() <= longest;
+                let Descriptor { operation: code, flags: 0 | flag::RUN, code: 0, .. } = record.descriptor else {
+                    return false;
+                };
+                let is_short = record.inline_length() <= longest || record.is_run();
                 code == operation as u8 && is_short && consumer.has_name(record, address)
             });
             let record = match record {
@@ -224,9 +241,17 @@ impl Intake {
             };
             let start = end.next_multiple_of(size_of::<u64>());
             end = self.consumer.copy_payload_to(&record, &mut self.body, start);
-            self.places.push(start..end);
+            if record.is_run() {
+                self.find_places_behind_others(&record, start)?;
+                if self.rest.is_some() {
+                    break;
+                }
+            } else {
+                self.places.push(start..end);
+            }
         }
-        self.turn -= self.places.len();
+        // A record may hold more than the turn had left.
+        self.turn = self.turn.saturating_sub(self.places.len());
         Ok(Payloads::new(&self.body, &self.places))
     }
 
@@ -283,7 +308,7 @@ impl Intake {
     /// # Errors
     /// When the client breaks the rules.
     pub(crate) fn arm(&mut self) -> Result<bool, Violation> {
-        self.consumer.arm()
+        Ok(self.rest.is_none() && self.consumer.arm()?)
     }
 
     /// Whether there is something to read.
@@ -291,7 +316,7 @@ impl Intake {
     /// # Errors
     /// When the client breaks the rules.
     pub(crate) fn poll(&mut self) -> Result<bool, Violation> {
-        self.consumer.poll()
+        Ok(self.rest.is_some() || self.consumer.poll()?)
     }
 
     /// Whether a payload has begun to arrive and is not complete.

@@ -124,16 +124,14 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
             return Err(Refused::Closed);
         }
         let mut count = 0;
-        let taken = payloads.iter().try_for_each(|payload| {
-            if state.has_space().map_err(Some)? {
-                state.take(item, Load::Borrowed(payload), head + payload.len()).map_err(Some)?;
-                count += 1;
-                Ok(())
-            } else {
-                Err(None)
+        let taken = loop {
+            match state.take_some(item, payloads.skip(count), head) {
+                Ok(0) => break Ok(()),
+                Ok(more) => count += more,
+                Err(violation) => break Err(violation),
             }
-        });
-        if let Err(Some(violation)) = taken {
+        };
+        if let Err(violation) = taken {
             self.fail(&mut state, violation);
         }
         let touch = if count > 0 { state.touch(token) } else { Touch::Again };
@@ -158,13 +156,24 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     pub(super) fn poll_offer(
         &self,
         context: &mut Context<'_>,
-        item: &mut Item<'_>,
+        item: &Item<'_>,
         load: Load<'_, P::Held>,
         (is_urgent, op_id): (bool, impl FnOnce() -> u32),
     ) -> Poll<Result<Offered, Refused>> {
         let mut state = self.state.lock();
         if state.finishing {
             return Poll::Ready(Err(Refused::Closed));
+        }
+        if !is_urgent
+            && let Load::Borrowed(payload) = &load
+            && state.extend_run(item, payload)
+        {
+            op_id();
+            let is_late = state.is_batch_full();
+            if is_late {
+                self.ring(&mut state);
+            }
+            return Poll::Ready(Ok(Offered::Done));
         }
         // Looking for room may move on what waits, without ringing for it.
         let is_first = state.producer.unsignaled() == 0;
@@ -187,8 +196,14 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         if let Load::Large(Large::Held(held)) = &load {
             state.payloads.add(P::length(held));
         }
-        item.head = item.head.with_op_id(op_id());
-        let taken = state.take(item, load, 0);
+        let head = item.head.with_op_id(op_id());
+        let taken = match &load {
+            // Somebody ends the batch: until then what follows may share a record that nobody sees yet.
+            Load::Borrowed(payload) if !is_first && !is_urgent => state.open_run(item, payload),
+            _ => Ok(false),
+        };
+        let taken =
+            taken.and_then(|is_taken| if is_taken { Ok(()) } else { state.take(&Item { head, ..*item }, load, 0) });
         if self.settle(&mut state, taken).is_none() {
             return Poll::Ready(Err(Refused::Closed));
         }
@@ -331,6 +346,7 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     pub(super) fn close<T>(&self, last: impl FnOnce(&mut P) -> T) -> (Level, T) {
         let mut state = self.state.lock();
         let level = state.level();
+        state.producer.close_run();
         state.closed = true;
         state.urgent.clear();
         let backlog = std::mem::take(&mut state.backlog);

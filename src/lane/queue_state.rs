@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
+use busway_net::wire::Payloads;
 use busway_shm::layout::{GRANULE, Head};
 use busway_shm::{Descriptor, Parts, Violation, record_length, short_record_length};
 
@@ -168,6 +169,51 @@ impl<P: Placing> State<P> {
         }
         // What waited before has asked to be woken.
         if is_first { self.pump() } else { Ok(()) }
+    }
+
+    /// Takes the first of these payloads, several if they can share a record; says how many, none when there is no
+    /// space. `head` is what a frame has beside its payload on a socket.
+    #[inline]
+    pub(super) fn take_some(
+        &mut self,
+        item: &Item<'_>,
+        payloads: Payloads<'_>,
+        head: usize,
+    ) -> Result<usize, Violation> {
+        let Some(first) = payloads.iter().next() else { return Ok(0) };
+        if !self.has_space()? {
+            return Ok(0);
+        }
+        if self.backlog.is_empty() && self.urgent.is_empty() {
+            let count = self.producer.push_run(item.head, item.parts, payloads.iter())?;
+            if count > 0 {
+                self.taken_frames += count as u64;
+                self.taken_bytes +=
+                    payloads.iter().take(count).map(|payload| (head + payload.len()) as u64).sum::<u64>();
+                return Ok(count);
+            }
+        }
+        self.take(item, Load::Borrowed(first), head + first.len())?;
+        Ok(1)
+    }
+
+    /// Adds a frame that nobody waits for to the record that the one before it is in, if that is open and nothing stands
+    /// against it.
+    #[inline]
+    pub(super) fn extend_run(&mut self, item: &Item<'_>, payload: &[u8]) -> bool {
+        let is_next = self.backlog.is_empty() && !self.closed && self.violation.is_none();
+        let is_taken = is_next && self.producer.extend_run(item.head, item.parts, payload);
+        self.taken_frames += u64::from(is_taken);
+        is_taken
+    }
+
+    /// Takes a frame that nobody waits for, and leaves its record open for more; says whether it could be done.
+    #[inline]
+    pub(super) fn open_run(&mut self, item: &Item<'_>, payload: &[u8]) -> Result<bool, Violation> {
+        let is_next = self.backlog.is_empty() && self.urgent.is_empty();
+        let is_taken = is_next && self.producer.open_run(item.head, item.parts, payload)?;
+        self.taken_frames += u64::from(is_taken);
+        Ok(is_taken)
     }
 
     /// Moves the backlog into the ring. What stays has asked to be woken.

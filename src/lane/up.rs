@@ -136,11 +136,11 @@ impl UpLane {
                 _ => payload.bytes().into(),
             },
         };
-        let mut item = Item {
+        let item = Item {
             head: Head::new(operation as u8, 0, qos as u8, 0),
             parts: Parts { name: address.as_bytes(), second: receiver.unwrap_or_default().as_bytes() },
         };
-        self.queue.poll_offer(context, &mut item, load, (qos != QoS::No, op_id))
+        self.queue.poll_offer(context, &item, load, (qos != QoS::No, op_id))
     }
 
     /// Accepts a change of subscriptions or exclusions; `list` is what a socket would carry.
@@ -156,8 +156,8 @@ impl UpLane {
         }
         let load =
             if list.len() <= COPY_MAX { Load::Borrowed(list) } else { bytes::Bytes::copy_from_slice(list).into() };
-        let mut item = Item { head: Head::new(operation as u8, 0, qos as u8, 0), parts: Parts::default() };
-        self.queue.poll_offer(context, &mut item, load, (qos != QoS::No, op_id))
+        let item = Item { head: Head::new(operation as u8, 0, qos as u8, 0), parts: Parts::default() };
+        self.queue.poll_offer(context, &item, load, (qos != QoS::No, op_id))
     }
 
     /// What is longer than the ring should carry is written where everybody can read it; without room it goes as it

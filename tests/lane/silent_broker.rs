@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use busway::Client;
 use busway_net::wire::{BrokerHeader, BrokerTag, ClientHeader, ClientTag, HELLO, ResultCode};
 use busway_shm::layout::{ControlLayout, HEADER, Header, MAGIC, VERSION, flag, operation};
-use busway_shm::{Consumer, DownBell, OwnMemory, OwnSegment, PeerSegment, UpBell, create_for_peer};
+use busway_shm::{Consumer, DownBell, OwnMemory, OwnSegment, PeerSegment, Run, UpBell, create_for_peer};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use zerocopy::IntoBytes;
 
@@ -103,6 +103,15 @@ impl SilentBroker {
                 continue;
             }
             assert_eq!(descriptor.flags & flag::IN_PLACE, 0, "it has no arena");
+            if record.is_run() {
+                let mut payloads = Vec::new();
+                self.consumer.copy_payload(&record, &mut payloads);
+                let mut run = Run::of(&record, 0).expect("the client keeps the rules");
+                while let Some(place) = run.next_place(&payloads).expect("the client keeps the rules") {
+                    self.frames.push_back(payloads[place].to_vec());
+                }
+                continue;
+            }
             self.consumer.copy_payload(&record, &mut self.pieces);
             if descriptor.flags & flag::MORE == 0 {
                 self.frames.push_back(std::mem::take(&mut self.pieces));

@@ -204,6 +204,104 @@ fn a_lie_behind_records_that_go_together_ends_the_liar_and_they_arrive() {
     expect_return_to(&broker, before);
 }
 
+/// Publications of these payloads in one record.
+fn together<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut body = Vec::new();
+    for payload in payloads {
+        body.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        body.extend_from_slice(payload);
+        body.resize(body.len().next_multiple_of(8), 0xEE);
+    }
+    body
+}
+
+fn run() -> Descriptor {
+    Descriptor { flags: flag::SHORT | flag::RUN, ..publication() }
+}
+
+type Payloads = fn() -> Vec<u8>;
+
+/// What may be wrong with a record that holds several frames.
+const LIES_OF_A_RUN: &[(&str, Payloads, Spoil)] = &[
+    ("together.none", Vec::new, |_| {}),
+    ("together.not.words", || together([b"abc".as_slice()]), |record| record.payload = 15.into()),
+    ("together.cut.short", || together([[1; 64].as_slice()]), |record| record.payload = 64.into()),
+    ("together.length.beyond", || [&17_u64.to_le_bytes()[..], &[1; 16]].concat(), |_| {}),
+    ("together.length.huge", || [&u64::MAX.to_le_bytes()[..], &[1; 16]].concat(), |_| {}),
+    ("together.second.beyond", || [together([b"fine".as_slice()]), 1_u64.to_le_bytes().to_vec()].concat(), |_| {}),
+    ("together.too.much", || together([[1; 88].as_slice(); 43]), |_| {}),
+    ("together.over.the.limit", || together([[1; 101].as_slice()]), |_| {}),
+    ("together.confirmed", || together([b"abc".as_slice()]), |record| record.code = 1),
+    ("together.urgent", || together([b"abc".as_slice()]), |record| record.flags |= flag::REALTIME),
+    ("together.in.place", || together([b"abc".as_slice()]), |record| record.flags |= flag::IN_PLACE),
+    ("together.in.pieces", || together([b"abc".as_slice()]), |record| record.flags |= flag::FRAGMENT),
+    ("together.not.short", || together([[1; 64].as_slice()]), |record| record.flags = flag::RUN),
+    ("together.second.of.a.publication", || together([b"abc".as_slice()]), |record| record.second = 1.into()),
+];
+
+#[test]
+fn a_lie_in_a_record_of_several_frames_ends_the_liar_and_what_came_before_it_arrives() {
+    const HONEST: u8 = 70;
+    let broker = broker(&["--max-payload", "100"]);
+    let before = Holdings::of(broker.id());
+    // Behind nothing, behind a frame of its own, and behind frames that go together with it.
+    for honest in [0, 1, HONEST] {
+        for (name, body, spoil) in LIES_OF_A_RUN {
+            let mut hearer = broker.subscriber("hearer", &["run"]);
+            let mut peer = LanePeer::connect(&broker, name);
+            if honest > 0 {
+                peer.write(publication(), [b"run", b"", &[0; 64]], |_| {});
+            }
+            let payloads: Vec<[u8; 64]> = (1..honest).map(|number| [number; 64]).collect();
+            for some in payloads.chunks(30) {
+                peer.write(run(), [b"run", b"", &together(some.iter().map(<[u8; 64]>::as_slice))], |_| {});
+            }
+            peer.push(run(), [b"run", b"", &body()], spoil);
+            peer.applicant.expect_closed();
+            expect_logged(&broker, name, BROKEN);
+            for number in 0..honest {
+                hearer.expect(&Delivery::publication("run", [number; 64]).from(name));
+            }
+            hearer.expect_nothing();
+            drop(hearer);
+            broker.wait_until_gone("hearer");
+        }
+    }
+    expect_return_to(&broker, before);
+}
+
+#[test]
+fn frames_in_one_record_are_frames_of_their_own() {
+    let broker = broker(&[]);
+    let mut hearer = broker.subscriber("hearer", &["run/#"]);
+    let mut peer = LanePeer::connect(&broker, "together");
+    // Of all lengths, among them none at all; alone, one behind the other, and with other topics between them.
+    let payloads: Vec<Vec<u8>> = (0..=255).map(|number: u8| vec![number; usize::from(number) % 90]).collect();
+    for (number, some) in payloads.chunks(7).enumerate() {
+        let topic = format!("run/{}", number / 3 % 2);
+        let body = together(some.iter().map(Vec::as_slice));
+        peer.write(run(), [topic.as_bytes(), b"", &body], |_| {});
+    }
+    peer.publish();
+    for (number, some) in payloads.chunks(7).enumerate() {
+        let topic = format!("run/{}", number / 3 % 2);
+        for payload in some {
+            hearer.expect(&Delivery::publication(&topic, payload.clone()).from("together"));
+        }
+    }
+    // More than a turn, and than a read of the broker, in records that are as short as can be.
+    let most = together([[].as_slice(); 400]);
+    for _ in 0..20 {
+        peer.write(run(), [b"run/2", b"", &most], |_| {});
+    }
+    peer.publish();
+    for _ in 0..20 * 400 {
+        hearer.expect(&Delivery::publication("run/2", []).from("together"));
+    }
+    hearer.expect_nothing();
+    assert!(peer.is_read());
+}
+
 #[test]
 fn a_slot_that_is_out_cannot_be_submitted_again() {
     let broker = broker(&[]);

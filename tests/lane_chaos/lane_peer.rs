@@ -1,11 +1,13 @@
 //! A peer on the lane that keeps no rule of it.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use busway_shm::layout::{ControlLayout, HEADER, Header, RING, SLOT_TAIL, TAIL, flag, operation};
 use busway_shm::{
-    Consumer, Descriptor, Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, ReturnReader, UpBell, record_length,
+    Consumer, Descriptor, Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, ReturnReader, Run, UpBell,
+    record_length, short_record_length,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 use zerocopy::{FromBytes, IntoBytes};
@@ -21,6 +23,8 @@ pub(crate) struct LanePeer {
     pub(crate) bell: UpBell,
     pub(crate) down_bell: Option<OwnedFd>,
     consumer: Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
+    /// Frames that came in one record.
+    run: VecDeque<(Descriptor, Vec<u8>)>,
     tail: u64,
     returned: u64,
     /// Slots that came back, in order, as far as they were looked at.
@@ -66,7 +70,8 @@ impl LanePeer {
         let taken_back = ReturnReader::new(Arc::clone(&down), of_broker);
         let (bell, down_bell) = (UpBell::received(up_bell), Some(down_bell));
         let (tail, returned, used_slots) = (0, 0, 0);
-        Self { applicant, up, down, layout, bell, down_bell, consumer, tail, returned, taken_back, used_slots }
+        let run = VecDeque::new();
+        Self { applicant, up, down, layout, bell, down_bell, consumer, run, tail, returned, taken_back, used_slots }
     }
 
     pub(crate) fn switch(mut self) -> Self {
@@ -91,7 +96,9 @@ impl LanePeer {
     /// A record that nobody sees before `publish`.
     pub(crate) fn write(&mut self, descriptor: Descriptor, parts: [&[u8]; 3], spoil: impl FnOnce(&mut Descriptor)) {
         let [name, second, payload] = parts;
-        let length = record_length(name.len(), second.len(), payload.len());
+        let is_short = descriptor.flags & flag::SHORT != 0;
+        let length_of = if is_short { short_record_length } else { record_length };
+        let length = length_of(name.len(), second.len(), payload.len());
         let capacity = self.layout.ring as u64;
         let to_end = capacity - self.tail % capacity;
         if (length as u64) > to_end {
@@ -115,8 +122,9 @@ impl LanePeer {
         };
         spoil(&mut descriptor);
         let at = self.offset(self.tail);
-        self.up.write(at, descriptor.as_bytes());
-        let mut at = at + Descriptor::SIZE;
+        let size = if is_short { Descriptor::SHORT_SIZE } else { Descriptor::SIZE };
+        self.up.write(at, &descriptor.as_bytes()[..size]);
+        let mut at = at + size;
         for part in parts {
             self.up.write(at, part);
             at += part.len().next_multiple_of(8);
@@ -167,6 +175,9 @@ impl LanePeer {
 impl LanePeer {
     /// The next record from the broker, and its payload if that is in the ring.
     pub(crate) fn receive(&mut self) -> (Descriptor, Vec<u8>) {
+        if let Some(payload) = self.run.pop_front() {
+            return payload;
+        }
         let mut record = None;
         let mut look = || {
             record = self.consumer.next_record().expect("the broker keeps the rules");
@@ -187,7 +198,18 @@ impl LanePeer {
         if self.consumer.release() {
             self.bell.ring();
         }
-        (record.descriptor, payload)
+        if !record.is_run() {
+            return (record.descriptor, payload);
+        }
+        // As if each had come in a record of its own.
+        let mut run = Run::of(&record, 0).expect("the broker keeps the rules");
+        while let Some(place) = run.next_place(&payload).expect("the broker keeps the rules") {
+            let flags = record.descriptor.flags & !flag::RUN;
+            let length = u32::try_from(place.len()).expect("a short payload");
+            let descriptor = Descriptor { flags, payload: length.into(), ..record.descriptor };
+            self.run.push_back((descriptor, payload[place].to_vec()));
+        }
+        self.run.pop_front().expect("a run has a frame")
     }
 
     /// The next message or publication, and its payload if it did not come in place; introductions are answered.
@@ -209,6 +231,7 @@ impl LanePeer {
 
     /// Reads everything that is there, and forgets it.
     pub(crate) fn discard(&mut self) {
+        self.run.clear();
         while matches!(self.consumer.next_record(), Ok(Some(_))) {}
         if self.consumer.release() {
             self.bell.ring();

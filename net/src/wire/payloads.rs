@@ -34,7 +34,7 @@ impl<'a> Payloads<'a> {
     }
 
     /// One after the other.
-    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.places.iter().map(move |place| &self.memory[place.clone()])
     }
 

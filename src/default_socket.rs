@@ -35,7 +35,10 @@ pub fn default_sockets() -> Vec<PathBuf> {
     if let Some(directory) = env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
         paths.push(Path::new(&directory).join(FILE));
     }
-    if let Ok(uid) = uid() {
+    // Somebody else may have made that directory, to be taken for this user's broker.
+    if let Ok(uid) = uid()
+        && is_own_directory(&temporary(uid), uid)
+    {
         paths.push(temporary(uid).join(FILE));
     }
     paths
@@ -55,10 +58,33 @@ fn make_directory(path: &Path, mode: u32, uid: u32) -> io::Result<()> {
         _ => {}
     }
     // Anybody may have put something there before us.
-    let metadata = std::fs::symlink_metadata(path)?;
-    if !metadata.is_dir() || metadata.uid() != uid {
+    if !is_own_directory(path, uid) {
         let message = format!("{} is not a directory of this user; choose a path with -B", path.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     Ok(())
+}
+
+fn is_own_directory(path: &Path, uid: u32) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_directory_of_this_user_is_its_own() {
+        let uid = uid().unwrap();
+        let place = env::temp_dir().join(format!("busway-own-{}", std::process::id()));
+        let link = place.join("link");
+        assert!(!is_own_directory(&place, uid), "there is nothing");
+        make_directory(&place, 0o700, uid).unwrap();
+        assert!(is_own_directory(&place, uid));
+        assert!(!is_own_directory(&place, uid + 1), "it is somebody else's");
+        assert!(make_directory(&place, 0o700, uid + 1).is_err());
+        std::os::unix::fs::symlink(&place, &link).unwrap();
+        assert!(!is_own_directory(&link, uid), "it may lead anywhere");
+        std::fs::remove_dir_all(&place).unwrap();
+    }
 }

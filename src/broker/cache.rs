@@ -41,6 +41,8 @@ pub(crate) struct RouteCache {
     last: Option<(usize, Arc<[u8]>, Arc<Route>)>,
     /// The operation that has come twice in a row to the last address.
     repeated: Option<Operation>,
+    /// A route was looked for in the registry since somebody asked.
+    has_missed: bool,
 }
 
 /// Addresses that are remembered at most, for each kind of operation.
@@ -70,6 +72,7 @@ impl RouteCache {
             let (key, route) = match self.routes[table].get_key_value(address) {
                 Some((key, route)) => (Arc::clone(key), Arc::clone(route)),
                 None => {
+                    self.has_missed = true;
                     let (key, route): (Arc<[u8]>, _) = (address.into(), Arc::new(resolve()?));
                     let receivers = route.receivers();
                     if self.routes[table].len() >= MAX_ROUTES || self.receivers + receivers > MAX_RECEIVERS {
@@ -90,6 +93,12 @@ impl RouteCache {
     pub(crate) fn repeated(&self, epoch: u64) -> Option<(Operation, &Arc<[u8]>, &Route)> {
         let operation = self.repeated.filter(|_| self.epoch == epoch)?;
         self.last.as_ref().map(|(_, address, route)| (operation, address, &**route))
+    }
+
+    /// Whether a route had to be looked for in the registry, which wildcards can make long. The answer is given once.
+    #[inline]
+    pub(crate) fn take_missed(&mut self) -> bool {
+        std::mem::take(&mut self.has_missed)
     }
 
     /// Lets go of what is of another epoch: peers that have gone keep their memory as long as they are remembered.

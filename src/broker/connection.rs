@@ -334,6 +334,9 @@ impl Connection {
             pace.count_long();
         }
         self.shared.router.route(&mut self.source, request, content, &mut self.touched)?;
+        if self.source.cache.take_missed() {
+            pace.count_long();
+        }
         Ok(true)
     }
 

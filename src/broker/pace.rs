@@ -83,7 +83,7 @@ impl Pace {
     /// How many frames may be routed together.
     #[inline]
     pub(super) fn run_frames(&self) -> usize {
-        RUN_FRAMES.min(self.look_interval - self.since_look)
+        RUN_FRAMES.min(self.look_interval.saturating_sub(self.since_look))
     }
 
     /// Whether real-time frames have waited for long enough.

@@ -140,6 +140,10 @@ impl Client {
     ///
     /// Without a QoS the call returns when the frame is accepted for sending. Confirmed, it returns when the broker
     /// has given it to the receiver's queue.
+    ///
+    /// What is accepted without a QoS is written together with what follows, as soon as the caller waits for anything. In
+    /// a runtime of one thread a caller that does not wait (that reads from a device, or computes) writes now and then
+    /// with its next operation; before it turns to something long it calls [`flush`](Client::flush).
     pub fn send<'a>(&'a self, target: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
         Operation::new(self, wire::Operation::Message, (target, None), payload.into())
     }
@@ -149,7 +153,7 @@ impl Client {
         Operation::new(self, wire::Operation::Broadcast, (mask, None), payload.into())
     }
 
-    /// To every client that has subscribed to a topic.
+    /// To every client that has subscribed to a topic; written as [`send`](Client::send) says.
     pub fn publish<'a>(&'a self, topic: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
         Operation::new(self, wire::Operation::Publish, (topic, None), payload.into())
     }

@@ -76,8 +76,8 @@ impl<'a> Operation<'a> {
         self.content.into_payload()
     }
 
-    /// As [`poll_accept`](Self::poll_accept), but waits. In the broker's own process nothing ever waits for a socket: a
-    /// task that sends in a loop would keep everybody from running who hands its frames on.
+    /// As [`poll_accept`](Self::poll_accept), but waits. A task that sends in a loop may never wait for room: it would
+    /// keep everybody from running who hands its frames on, and the rest of its program.
     #[inline]
     fn poll_in_turn(&mut self, context: &mut Context<'_>) -> Poll<Accepted> {
         if self.wait.has_begun() {
@@ -85,7 +85,15 @@ impl<'a> Operation<'a> {
         }
         let inner = &self.client.inner;
         let accepted = match &inner.link {
-            Link::Remote(remote) => remote.poll_send(&mut inner.waiting_room.context(), self),
+            Link::Remote(remote) => {
+                let takes_turn = remote.takes_turn(self.content.len());
+                let turn = if takes_turn { Some(ready!(tokio::task::coop::poll_proceed(context))) } else { None };
+                let accepted = remote.poll_send(&mut inner.waiting_room.context(), self);
+                if let (true, Some(turn)) = (accepted.is_ready(), turn) {
+                    turn.made_progress();
+                }
+                accepted
+            }
             #[cfg(feature = "broker")]
             Link::Local(local) => {
                 let turn = ready!(tokio::task::coop::poll_proceed(context));

@@ -6,6 +6,7 @@ mod lane_receiving;
 #[cfg(feature = "shm")]
 mod lane_sending;
 mod receiving;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use closing::LastWrite;
+use turns::Turns;
 
 use super::ConnectionState;
 use super::builder::Options;
@@ -63,6 +65,7 @@ pub(crate) struct Remote {
     next_op_id: AtomicU32,
     /// Wakes the flusher: something waits that nobody else will write.
     pub(super) queued: Notify,
+    turns: Turns,
     closing: AtomicBool,
     /// Ends the attempts to reconnect.
     closed: Notify,
@@ -91,10 +94,12 @@ impl Remote {
         outbox.attach(Arc::clone(&socket), &[], false);
         #[cfg(feature = "shm")]
         let lane = LaneLink::new(options.reconnect.is_some());
+        let turns = Turns::on(&runtime);
         let remote = Arc::new(Self {
             options,
             name,
             runtime,
+            turns,
             outbox,
             pending: Pending::default(),
             queue,
@@ -148,7 +153,23 @@ impl Remote {
     }
 
     /// Accepts a message, broadcast or publication.
+    #[inline]
     pub(super) fn poll_send(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Poll<Accepted> {
+        let accepted = self.poll_accept(context, operation);
+        if accepted.is_ready() && self.turns.must_write(self.next_op_id.load(Ordering::Relaxed)) {
+            self.flush_all();
+        }
+        accepted
+    }
+
+    /// Whether an operation with so long a payload takes a turn of its task's budget.
+    #[inline]
+    pub(super) fn takes_turn(&self, payload: usize) -> bool {
+        Turns::is_asked_for(self.next_op_id.load(Ordering::Relaxed), payload)
+    }
+
+    #[inline]
+    fn poll_accept(&self, context: &mut Context<'_>, operation: &mut Operation<'_>) -> Poll<Accepted> {
         check(operation, &self.options.limits)?;
         if self.is_closing() {
             return Poll::Ready(Err(SendError::Disconnected.into()));
@@ -238,9 +259,16 @@ impl Remote {
         if qos != QoS::No || waiting >= WRITE_AT {
             self.outbox.flush();
         } else if touch == Touch::First {
-            self.queued.notify_one();
+            self.leave_to_task();
         }
         Poll::Ready(Ok(answer.map_or(Confirmation::done(), Confirmation::coming)))
+    }
+
+    /// What was accepted waits until the connection's task has its turn.
+    #[inline]
+    pub(super) fn leave_to_task(&self) {
+        self.turns.leave(self.next_op_id.load(Ordering::Relaxed));
+        self.queued.notify_one();
     }
 
     /// The next connection does not begin with this subscription.

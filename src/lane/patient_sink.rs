@@ -86,9 +86,15 @@ impl<S: RemoteSink> PatientSink<S> {
         if state.queue.is_empty() && self.has_drained(overflow.window) {
             return self.within.offer(token, frame);
         }
-        let policy = state.rules.of(frame.names.topic.as_deref());
+        let topic = frame.names.topic.as_deref();
+        let policy = match state.rules.of(topic) {
+            // Also about this client and its losses: it is not cut for being told of them.
+            SlowPolicy::Cut if topic.is_some_and(is_announcement) => SlowPolicy::DropNewest,
+            policy => policy,
+        };
         // Before the frame is made, which may copy a large payload.
-        if state.queue.is_full() && !policy.may_drop_waiting() {
+        let may_make_room = policy.may_drop_waiting() || policy == SlowPolicy::Cut && state.queue.has_droppable();
+        if state.queue.is_full() && !may_make_room {
             return Err(state.refuse(policy));
         }
         match state.queue.push(StoredFrame::new(frame, self.receiver), policy) {
@@ -317,6 +323,11 @@ impl Overflow {
             (false, false) => Moved::Some,
         }
     }
+}
+
+/// What the broker itself publishes.
+fn is_announcement(topic: &str) -> bool {
+    topic.starts_with(".broker/")
 }
 
 fn tell_gap(within: &impl RemoteSink, frames: u64) {

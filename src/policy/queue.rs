@@ -81,6 +81,11 @@ impl<T: Queued> PolicyQueue<T> {
         self.entries.len() >= self.frames || self.waiting_bytes >= self.bytes
     }
 
+    /// Whether a frame waits that may be dropped for another.
+    pub(crate) fn has_droppable(&self) -> bool {
+        self.droppable > 0
+    }
+
     /// Frames that wait.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -114,7 +119,15 @@ impl<T: Queued> PolicyQueue<T> {
         }
         while self.is_full() {
             match policy {
-                SlowPolicy::Cut | SlowPolicy::Wait(_) => return Pushed::Full(item),
+                SlowPolicy::Wait(_) => return Pushed::Full(item),
+                SlowPolicy::Cut => {
+                    // Who agreed to lose some is not cut for another while there are any.
+                    let Some(index) = self.oldest_droppable() else {
+                        return if dropped == 0 { Pushed::Full(item) } else { self.refuse(dropped) };
+                    };
+                    self.drop_at(index);
+                    dropped += 1;
+                }
                 SlowPolicy::DropNewest => return self.refuse(dropped),
                 SlowPolicy::DropOldest | SlowPolicy::Latest => {
                     // What others asked to be kept is.
@@ -292,6 +305,12 @@ mod tests {
             assert_eq!(drain(&mut queue), [(0, 0), (1, 0)]);
             assert_eq!(queue.take_last_gap(), 1);
         }
+        let mut queue = filled(SlowPolicy::DropOldest, 2, 2);
+        assert!(
+            matches!(queue.push(item("t", 2), SlowPolicy::Cut), Pushed::Taken { dropped: 1 }),
+            "room is made for it"
+        );
+        assert_eq!(drain(&mut queue), [(1, 1), (2, 0)]);
         let mut queue = filled(SlowPolicy::Cut, 2, 1);
         for number in 1..5 {
             queue.push(item("t", number), SlowPolicy::DropOldest);

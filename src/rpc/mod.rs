@@ -70,6 +70,7 @@ use shared::Shared;
 /// [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, what waits is
 /// dropped, and the connection ends unless the application has a clone of the client. Handlers that keep an `Rpc` of
 /// their own service keep it alive, until [`close`](Rpc::close) or the end of the connection.
+#[must_use = "serving ends when it is dropped"]
 #[derive(Clone)]
 pub struct Rpc {
     guard: Arc<Guard>,

@@ -41,4 +41,5 @@ mod secondaries;
 mod send_queue;
 mod subscriptions;
 mod timeouts;
+mod turns;
 mod violations;

@@ -208,6 +208,37 @@ async fn subscriptions_have_policies_of_their_own_until_they_end() {
     .await;
 }
 
+/// The general policy is to cut: also for the announcement of its own losses, and for messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lets_some_frames_be_dropped_is_not_cut_for_others() {
+    keep(async {
+        for (way, policy) in
+            [(Way::Unix, SlowPolicy::DropOldest), (Way::Lane, SlowPolicy::Latest), (Way::Unix, SlowPolicy::DropNewest)]
+        {
+            let bus = Bus::with(|builder| options(builder).timeout(Duration::from_secs(8))).await;
+            let listener = bus.internal("listener");
+            let stalled = stall(&bus, way, async move |client| {
+                client.subscribe("a/#").slow_policy(policy).await.expect("it subscribes");
+            })
+            .await;
+            let publisher = bus.unix("publisher").await;
+            for number in 0..FRAMES {
+                let topic = format!("a/{number}");
+                publisher.publish(&topic, payload(number)).await.expect("it is accepted");
+            }
+            while announced_loss(&next(&listener).await).0 != "stalled" {}
+            if policy != SlowPolicy::DropNewest {
+                publisher.send("stalled", payload(FRAMES)).qos(QoS::Processed).await.expect("it makes room");
+            }
+            let received = stalled.go_on(&bus, &publisher).await;
+            assert!(received.lost > 0 && received.gaps() == received.lost, "{way:?}, {policy}: all gaps are seen");
+            let messages = received.frames.iter().filter(|frame| frame.topic().is_none()).count();
+            assert_eq!(messages, usize::from(policy != SlowPolicy::DropNewest), "{way:?}, {policy}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_s_policies_are_nothing_to_others() {
     keep(async {

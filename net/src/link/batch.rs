@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::Socket;
 
@@ -229,7 +230,15 @@ impl Writing {
                 // An object behind descriptors waits for the next call.
                 offered = slices.iter().map(|slice| slice.len()).sum();
                 let riders: Vec<BorrowedFd<'_>> = riders.iter().map(AsFd::as_fd).collect();
-                socket.try_write_with(slices, &riders)
+                match socket.try_write_with(slices, &riders) {
+                    // Too many that others have not taken yet are on their way: the kernel counts them for this process.
+                    // Whoever gets the bytes alone sees that, and says so.
+                    Err(error) if error.raw_os_error() == Some(Errno::TOOMANYREFS.raw_os_error()) => {
+                        tracing::warn!("no shared memory could be handed to a client: {error}");
+                        socket.try_write(slices)
+                    }
+                    sent => sent,
+                }
             }
             (None, None) => socket.try_write(slices),
         };

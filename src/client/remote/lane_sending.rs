@@ -102,7 +102,7 @@ impl Remote {
             Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Disconnected.into())),
             Poll::Ready(Ok(offered)) => {
                 if offered == Offered::First {
-                    self.queued.notify_one();
+                    self.leave_to_task();
                 }
                 Poll::Ready(Ok(confirmation.unwrap_or(Confirmation::done())))
             }

@@ -261,7 +261,7 @@ pub mod flag {
     pub const MORE: u8 = 1 << 3;
     /// The record holds only the first half of its descriptor; the second is zero. Neither in place nor a fragment.
     pub const SHORT: u8 = 1 << 4;
-    /// The record holds payloads, each of a frame of its own. Always short, and at most [`MAX_RUN`] bytes.
+    /// The record holds payloads, each of a frame of its own. Always short, and at most [`MAX_RUN`](super::MAX_RUN) bytes.
     pub const RUN: u8 = 1 << 5;
     /// All that have a meaning.
     pub const ALL: u8 = REALTIME | IN_PLACE | FRAGMENT | MORE | SHORT | RUN;

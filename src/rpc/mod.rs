@@ -116,7 +116,8 @@ impl Rpc {
         &self.shared().client
     }
 
-    /// Calls a method of the client of that full name, with raw bytes; `.broker` is the broker itself.
+    /// Calls a method of the client of that full name, with raw bytes; `.broker` is the broker itself. They are copied
+    /// behind the call's header, also a loan.
     pub fn call<'a>(&'a self, target: &'a str, method: &'a str, params: impl Into<Content<'a>>) -> Call<'a> {
         Call::raw(self, (target, method), params.into())
     }

@@ -37,6 +37,10 @@ struct Routed {
     is_late: bool,
 }
 
+/// Turns in which what a client has left is read: a ring holds 32,768 frames at most, of 8 bytes each where they share
+/// records, and somebody else may still write into it.
+const LAST_TURNS: usize = 16;
+
 impl Connection {
     /// Serves a client by its lane until the connection ends. The socket tells of the end, and carries pings.
     /// `outcome` is that of the read that brought the switch.
@@ -50,7 +54,7 @@ impl Connection {
         tracing::info!(client = ?self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
         let mut turn = Turn::default();
-        let mut gives_way = false;
+        let (mut gives_way, mut last_turns) = (false, 0);
         let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());
         loop {
             if gives_way {
@@ -83,8 +87,15 @@ impl Connection {
                 routed = self.route_lane(&lane, &mut intake, (turn.records(), is_last))?;
             }
             let Routed { began, read, bytes, more, is_late } = routed;
-            if let Some(end) = ended {
+            if is_last {
                 lane.pump()?;
+                last_turns += 1;
+                gives_way = more && last_turns < LAST_TURNS;
+                if gives_way {
+                    continue;
+                }
+            }
+            if let Some(end) = ended {
                 return Err(end);
             }
             busy.brought(read);

@@ -133,7 +133,7 @@ pub(super) struct Turn {
     bytes: u64,
 }
 
-/// Records of a turn: more than fit into a ring, so that one turn reads all that a client which has gone has left.
+/// Records of a turn, or frames of those that hold several.
 #[cfg(feature = "shm")]
 const TURN_RECORDS: usize = 4096;
 /// What a look at an empty ring counts for.

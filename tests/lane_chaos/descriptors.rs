@@ -302,6 +302,27 @@ fn frames_in_one_record_are_frames_of_their_own() {
     assert!(peer.is_read());
 }
 
+/// A ring holds far more of them than are read in one turn.
+#[test]
+fn what_a_client_leaves_behind_is_delivered_however_many_frames_it_is() {
+    const RECORDS: usize = 60;
+    const TOGETHER: usize = 500;
+    let broker = broker(&["--queue-size", "100000"]);
+    let mut hearer = broker.subscriber("hearer", &["run"]);
+    let mut peer = LanePeer::connect(&broker, "leaver");
+    let body = together([[].as_slice(); TOGETHER]);
+    for _ in 0..RECORDS {
+        peer.write(run(), [b"run", b"", &body], |_| {});
+    }
+    // The broker sleeps until the client is gone.
+    peer.show();
+    drop(peer);
+    for _ in 0..RECORDS * TOGETHER {
+        hearer.expect(&Delivery::publication("run", []).from("leaver"));
+    }
+    hearer.expect_nothing();
+}
+
 #[test]
 fn a_slot_that_is_out_cannot_be_submitted_again() {
     let broker = broker(&[]);

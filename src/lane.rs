@@ -26,6 +26,7 @@ mod down;
 #[cfg(feature = "shm")]
 mod fragments;
 #[cfg(all(feature = "shm", feature = "broker"))]
+mod giving_way;
 mod host;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod intake;

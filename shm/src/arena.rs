@@ -106,6 +106,11 @@ impl Arenas {
         self.state.lock().segments.iter().map(|entry| entry.memory.length()).sum()
     }
 
+    /// Bytes that are in use, of all segments: loans, and payloads that have not come back.
+    pub fn used(&self) -> usize {
+        self.state.lock().segments.iter().map(|entry| entry.allocator.used()).sum()
+    }
+
     /// Memory for a payload of `length` bytes, or `None` when there is no room.
     pub fn loan(self: &Arc<Self>, length: usize) -> Option<Loan> {
         // Before the lock, which another thread of the parent may have held as this process was forked.

@@ -24,6 +24,7 @@ use zerocopy::FromBytes;
 use super::arena_question::{ArenaQuestion, Open};
 use super::arrival::DownIntake;
 use super::backlog::Large;
+use super::giving_way::GivingWay;
 use super::options::ShmTrust;
 use super::queue::{Item, LaneQueue, Load, Offered};
 use super::submissions::Submissions;
@@ -44,6 +45,7 @@ pub(crate) struct UpLane {
     /// Set before the two above are cleared, and looked at under their locks: nothing is mapped for a lane that has ended.
     is_closed: AtomicBool,
     question: ArenaQuestion,
+    giving_way: Mutex<GivingWay>,
     inline_max: usize,
     arena_bytes: usize,
     trust: ShmTrust,
@@ -105,6 +107,7 @@ impl UpLane {
             taken_over: Mutex::default(),
             is_closed: AtomicBool::new(false),
             question: ArenaQuestion::default(),
+            giving_way: Mutex::default(),
             inline_max: (header.inline_max.get() as usize).min(COPY_MAX),
             arena_bytes: as_size(header.arena_bytes.get()),
             trust,
@@ -203,12 +206,27 @@ impl UpLane {
         }
         // First what has come back: memory that was used last is the warmest, and the rest stays free.
         self.queue.placing(Submissions::take_back)?;
+        if length >= WAIT_MIN {
+            self.give_way()?;
+        }
         let loan = self.arenas.loan(length);
         // One ahead: making a segment takes longer than a fast sender's next payload.
         if self.arenas.is_short_of(length) {
             self.want_arena(length, loan.is_none());
         }
         loan
+    }
+
+    /// Leaves the processor to readers that are behind; `None` when the lane is closed.
+    fn give_way(&self) -> Option<()> {
+        let (began, used) = (Instant::now(), self.arenas.used());
+        if self.giving_way.lock().is_time(used, began) {
+            std::thread::yield_now();
+            self.queue.placing(Submissions::take_back)?;
+            let is_read = self.arenas.used() < used;
+            self.giving_way.lock().gave(began, Instant::now(), is_read);
+        }
+        Some(())
     }
 
     /// Bytes of arenas that the broker may still grant.

@@ -120,6 +120,10 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
     }
     shared.router.unregister(&peer, &mut connection.touched);
     shared.router.finish(&mut connection.touched);
+    drop(connection);
+    while shared.router.forget_some() {
+        tokio::task::yield_now().await;
+    }
 }
 
 pub(super) type Reader = FrameReader<ClientFrames>;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use busway_net::wire::{Operation, ResultCode, Violation};
 
 use super::peer::Peer;
+use super::registry::FILTERS_AT_ONCE;
 use super::router::Router;
 use super::touched::LongList;
 use crate::payload::Content;
 
-/// Filters after which others have their turn.
-const FILTERS_AT_ONCE: usize = 256;
 /// Filters that a list may have, and more where clients may have more.
 const FILTERS_OF_A_LIST: usize = 65_536;
 
@@ -48,6 +47,17 @@ impl Router {
             tokio::task::yield_now().await;
         }
         Self::outcome(peer, operation, &list)
+    }
+
+    /// Takes some filters of peers that have gone out of the registry; says whether there are more.
+    pub(crate) fn forget_some(&self) -> bool {
+        let mut registry = self.registry.write();
+        let has_more = registry.forget_some();
+        if !has_more {
+            // What was looked up meanwhile may name peers that have gone.
+            self.change();
+        }
+        has_more
     }
 
     fn filter_list<'a>(&self, content: &'a [u8]) -> Result<FilterList<'a>, Violation> {

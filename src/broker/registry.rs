@@ -1,6 +1,6 @@
 //! Who is connected, and who has subscribed to what.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque, hash_set};
 use std::sync::Arc;
 
 use busway_net::wire::ResultCode;
@@ -17,6 +17,8 @@ use crate::topics::{TopicTree, place_of};
 pub(crate) struct Registry {
     entries: HashMap<Arc<str>, Entry, RandomState>,
     topics: TopicTree<Arc<Peer>>,
+    /// Filters of peers that have gone which are still in the tree.
+    leftover: VecDeque<(u64, hash_set::IntoIter<Box<str>>)>,
     /// Without them everything is allowed.
     rules: Option<AccessRules>,
 }
@@ -32,6 +34,8 @@ struct Entry {
     secondaries: Vec<Arc<str>>,
 }
 
+/// Filters that are changed while others wait for the registry.
+pub(super) const FILTERS_AT_ONCE: usize = 256;
 /// Levels that a client's filters may have on average when it has as many as it may.
 const LEVELS_PER_FILTER: usize = 4;
 
@@ -96,7 +100,7 @@ impl Registry {
     }
 
     /// Takes a peer out, with the secondaries of a primary; returns all that were taken out, or nothing if it is not
-    /// registered (any longer).
+    /// registered (any longer). Where they have many filters, [`forget_some`](Self::forget_some) has to be called again.
     pub(crate) fn remove(&mut self, peer: &Arc<Peer>) -> Vec<Arc<Peer>> {
         let mut removed = Vec::new();
         if self.entries.get(peer.name.shared()).is_none_or(|entry| entry.peer.id != peer.id) {
@@ -105,9 +109,7 @@ impl Registry {
         let mut names = vec![peer.name.shared().clone()];
         while let Some(name) = names.pop() {
             let Some(entry) = self.entries.remove(&name) else { continue };
-            for filter in &entry.filters {
-                self.topics.remove(filter, entry.peer.id);
-            }
+            self.leftover.push_back((entry.peer.id, entry.filters.into_iter()));
             names.extend(entry.secondaries);
             removed.push(entry.peer);
         }
@@ -116,7 +118,24 @@ impl Registry {
         {
             primary.secondaries.retain(|name| name != peer.name.shared());
         }
+        self.forget_some();
         removed
+    }
+
+    /// Takes some filters of peers that have gone out of the tree; says whether there are more.
+    pub(crate) fn forget_some(&mut self) -> bool {
+        let mut left = FILTERS_AT_ONCE;
+        while let Some((peer, filters)) = self.leftover.front_mut() {
+            for filter in filters.by_ref().take(left) {
+                self.topics.remove(&filter, *peer);
+                left -= 1;
+            }
+            if left == 0 {
+                return true;
+            }
+            self.leftover.pop_front();
+        }
+        false
     }
 
     /// Subscribes.
@@ -228,6 +247,9 @@ impl Registry {
     pub(crate) fn by_topic(&self, topic: &str) -> Vec<Arc<Peer>> {
         let mut peers = self.topics.matching(topic);
         peers.retain(|peer| {
+            if peer.is_ended() {
+                return false;
+            }
             let exclusions = peer.exclusions.lock();
             exclusions.is_empty() || !exclusions.matches(topic)
         });

@@ -210,6 +210,7 @@ impl Local {
         source.forget();
         self.router.unregister(&self.peer, touched);
         self.router.finish(touched);
+        while self.router.forget_some() {}
     }
 }
 

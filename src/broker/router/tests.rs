@@ -1,12 +1,13 @@
 //! The router and sinks that are neither sockets nor queues.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 
 use busway_net::link::{Level, Touch};
 
 use super::*;
 use crate::lane::Sink;
+use crate::payload::Content;
 
 /// Kind, sender, topic and payload of a frame.
 type Taken = (FrameKind, String, Option<String>, Payload);
@@ -19,6 +20,7 @@ struct FakeSink {
     last_token: Mutex<u64>,
     flushes: AtomicUsize,
     is_full: bool,
+    is_closed: AtomicBool,
     /// Every frame after the first of a batch makes much wait.
     is_due: bool,
 }
@@ -36,6 +38,9 @@ impl FakeSink {
 
 impl Sink for Arc<FakeSink> {
     fn offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Declined::Closed);
+        }
         if self.is_full {
             return Err(Declined::Full);
         }
@@ -55,6 +60,7 @@ impl Sink for Arc<FakeSink> {
     }
 
     fn close(&self) -> Level {
+        self.is_closed.store(true, Ordering::Relaxed);
         Level::default()
     }
 
@@ -64,7 +70,7 @@ impl Sink for Arc<FakeSink> {
 }
 
 fn router() -> Router {
-    let registry = RegistryLimits { clients: 10, subscriptions: 10, force_register: false };
+    let registry = RegistryLimits { clients: 10, subscriptions: 1000, force_register: false };
     Router::new(Limits::default(), registry, SlowReceivers::default(), Pool::default())
 }
 
@@ -202,4 +208,39 @@ fn a_peer_may_be_held_after_it_has_gone() {
     assert_eq!(&*peer.name, "leased");
     // Its name is free again.
     register(&router, "leased", &Arc::new(FakeSink::default()));
+}
+
+#[test]
+fn who_goes_with_many_filters_is_forgotten_in_steps_and_gets_nothing_meanwhile() {
+    const FILTERS: usize = 1000;
+    let router = router();
+    let from = register(&router, "from", &Arc::new(FakeSink::default()));
+    let sink = Arc::new(FakeSink::default());
+    let peer = register(&router, "to", &sink);
+    let list = (0..FILTERS).map(|number| format!("a/{number}")).collect::<Vec<_>>().join("\0");
+    let listed = router.change_filters(&peer, Operation::Subscribe, &Content::Borrowed(list.as_bytes()));
+    assert_eq!(listed, Ok(ResultCode::OK));
+    let mut touched = Touched::new(from.id);
+    let mut source = Source::new(from);
+    let mut publish_to_all = |touched: &mut Touched| {
+        for number in 0..FILTERS {
+            let topic = format!("a/{number}");
+            let publication = request(Operation::Publish, QoS::No, &topic);
+            router.route(&mut source, publication, Routed::Borrowed(b"hi"), touched).unwrap();
+        }
+        router.finish(touched);
+    };
+    publish_to_all(&mut touched);
+    assert_eq!(sink.taken.lock().len(), FILTERS);
+    router.unregister(&peer, &mut touched);
+    let mut steps = 0;
+    while router.forget_some() {
+        publish_to_all(&mut touched);
+        steps += 1;
+    }
+    assert!((2..10).contains(&steps), "{steps} steps");
+    assert_eq!((sink.taken.lock().len(), peer.lost()), (FILTERS, 0), "nothing was meant for it after it had gone");
+    publish_to_all(&mut touched);
+    drop(source);
+    assert_eq!(Arc::strong_count(&peer), 1, "nobody remembers it");
 }

@@ -34,6 +34,7 @@ mod intake;
 mod introductions;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod local_sink;
+mod memory_limit;
 mod options;
 #[cfg(feature = "broker")]
 mod outgoing;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::memory_limit::{first_number, memory_of_this_process};
 use super::reason::LaneOff;
 
 /// What something costs, or a limit.
@@ -76,14 +77,14 @@ impl Drop for ClientArena {
 }
 
 impl Budget {
-    /// Half of the descriptors, a quarter of the mappings and `bytes` (a quarter of the memory if not given) of what
+    /// Half of the descriptors, a quarter of the mappings and `bytes` (a quarter of its memory if not given) of what
     /// the system allows at this moment.
     pub(crate) fn of_system(bytes: Option<u64>) -> Arc<Self> {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limits = Cost {
             descriptors: descriptors.unwrap_or(1 << 20) / 2,
             mappings: first_number("/proc/sys/vm/max_map_count").unwrap_or(65_530) / 4,
-            bytes: bytes.unwrap_or_else(|| first_number("/proc/meminfo").map_or(1 << 30, |total| total * 1024 / 4)),
+            bytes: bytes.unwrap_or_else(|| memory_of_this_process().map_or(1 << 30, |memory| memory / 4)),
         };
         Self::new(limits)
     }
@@ -184,12 +185,6 @@ impl std::ops::Sub for Cost {
             bytes: self.bytes.saturating_sub(other.bytes),
         }
     }
-}
-
-/// The first number in a file of the system.
-fn first_number(path: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.split_ascii_whitespace().find_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]

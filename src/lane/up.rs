@@ -25,6 +25,7 @@ use super::arena_question::{ArenaQuestion, Open};
 use super::arrival::DownIntake;
 use super::backlog::Large;
 use super::giving_way::GivingWay;
+use super::memory_limit::memory_of_this_process;
 use super::options::ShmTrust;
 use super::queue::{Item, LaneQueue, Load, Offered};
 use super::submissions::Submissions;
@@ -97,6 +98,9 @@ impl UpLane {
         let producer = Producer::new(Arc::clone(&up), Arc::clone(&down), up_layout);
         let up_bell = UpBell::received(up_bell);
         let queue = LaneQueue::new(producer, placing, queue_limits, up_bell, Arc::clone(outbox));
+        // The broker knows its own memory; what is written into arenas counts for this process.
+        let own_share = memory_of_this_process().map_or(u64::MAX, |memory| memory / 4);
+        let arena_bytes = header.arena_bytes.get().min(own_share);
         let as_size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let lane = Arc::new(Self {
             memory: Arc::clone(&up),
@@ -109,7 +113,7 @@ impl UpLane {
             question: ArenaQuestion::default(),
             giving_way: Mutex::default(),
             inline_max: (header.inline_max.get() as usize).min(COPY_MAX),
-            arena_bytes: as_size(header.arena_bytes.get()),
+            arena_bytes: as_size(arena_bytes),
             trust,
             user: rustix::process::geteuid().as_raw(),
         });

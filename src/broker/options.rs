@@ -163,8 +163,8 @@ impl Builder {
         self
     }
 
-    /// Bytes of shared memory for all clients together (a quarter of the machine's memory, or of what the process's control groups allow). When they are used up,
-    /// payloads are copied and new clients stay on their sockets.
+    /// Bytes of shared memory for all clients together (a quarter of the machine's memory, or of what the control groups
+    /// of the process allow). When they are used up, payloads are copied and new clients stay on their sockets.
     pub fn shm_bytes(mut self, bytes: u64) -> Self {
         self.lane.bytes = Some(bytes);
         self

@@ -95,14 +95,22 @@ impl Client {
     }
 
     /// How this client is connected at this moment. A local client begins on its socket and moves to the lane as soon
-    /// as that is negotiated, if the broker has one for it.
+    /// as that is negotiated, if the broker has one for it: the first frames after connecting go by the socket.
     pub fn transport(&self) -> Transport {
         self.owner.client.transport()
     }
 
-    /// Why a local client is on its socket and not on the lane.
+    /// As [`Client::lane_off_reason`](client::Client::lane_off_reason).
     pub fn lane_off_reason(&self) -> Option<LaneOff> {
         self.owner.client.lane_off_reason()
+    }
+
+    /// As [`Client::wait_for_lane`](client::Client::wait_for_lane).
+    ///
+    /// # Errors
+    /// At once why there will be no lane; when the time is over, why there is none yet.
+    pub fn wait_for_lane(&self, timeout: Duration) -> Result<(), LaneOff> {
+        self.runtime().run(self.owner.client.wait_for_lane(timeout)).unwrap_or(Err(LaneOff::Disconnected))
     }
 
     /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several

@@ -10,6 +10,8 @@ use super::error::ConnectError;
 use super::queue::ReceiveQueue;
 use super::remote::Remote;
 use super::{Client, Link};
+#[cfg(feature = "shm")]
+use crate::lane::LaneOff;
 use crate::lane::ShmTrust;
 use crate::names::ClientName;
 
@@ -55,6 +57,14 @@ pub(super) struct Options {
     pub(super) shm: bool,
     pub(super) shm_trust: ShmTrust,
     pub(super) busy_poll: Duration,
+}
+
+#[cfg(feature = "shm")]
+impl Options {
+    /// Why a client has no lane right after it has connected.
+    pub(super) fn first_lane_off(&self) -> LaneOff {
+        if self.shm && matches!(self.endpoint, Endpoint::Unix(_)) { LaneOff::Negotiating } else { LaneOff::NotAsked }
+    }
 }
 
 impl<C> Builder<C> {

@@ -1,9 +1,11 @@
 //! Where a client finds the lane beside its socket.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use crate::lane::{LaneOff, UpLane};
 
@@ -15,6 +17,8 @@ pub(super) struct LaneLink {
     /// Frames come by it, too.
     is_switched: AtomicBool,
     reason: AtomicU8,
+    /// Something has changed for those who wait for the lane.
+    changed: Notify,
 }
 
 /// Where the lane is.
@@ -51,13 +55,15 @@ impl Place {
 }
 
 impl LaneLink {
-    /// That of a client which `connects_again` when its connection is lost, or does not.
-    pub(super) fn new(connects_again: bool) -> Self {
+    /// That of a client which `connects_again` when its connection is lost, or does not; there is no lane yet, for this
+    /// reason.
+    pub(super) fn new(connects_again: bool, reason: LaneOff) -> Self {
         Self {
             lane: if connects_again { Place::Changing(RwLock::default()) } else { Place::Once(OnceLock::new()) },
             is_on: AtomicBool::new(false),
             is_switched: AtomicBool::new(false),
-            reason: AtomicU8::new(0),
+            reason: AtomicU8::new(reason as u8),
+            changed: Notify::new(),
         }
     }
 
@@ -92,6 +98,7 @@ impl LaneLink {
     /// From now on frames come by it.
     pub(super) fn set_switched(&self) {
         self.is_switched.store(true, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// Why there is none; `None` when there is one.
@@ -103,12 +110,33 @@ impl LaneLink {
     /// There is none, and this is why.
     pub(super) fn set_off(&self, reason: LaneOff) {
         self.reason.store(reason as u8, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there is a lane.
+    ///
+    /// # Errors
+    /// Why there will be none; a reason that `may_pass` is waited out.
+    pub(super) async fn settled(&self, may_pass: impl Fn(LaneOff) -> bool) -> Result<(), LaneOff> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on, so that no change is missed that comes before the look.
+            changed.as_mut().enable();
+            match self.off_reason() {
+                None => return Ok(()),
+                Some(reason) if may_pass(reason) => changed.await,
+                Some(reason) => return Err(reason),
+            }
+        }
     }
 
     /// The connection is gone.
     pub(super) fn lose(&self) {
         self.is_on.store(false, Ordering::Release);
+        // Before the switch: nobody finds neither a lane nor the reason.
+        self.reason.store(LaneOff::Disconnected as u8, Ordering::Relaxed);
         self.is_switched.store(false, Ordering::Release);
+        self.changed.notify_waiters();
         if let Some(lane) = self.lane.take() {
             lane.close();
         }

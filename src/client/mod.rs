@@ -10,6 +10,7 @@ mod filter_memory;
 mod frame_batch;
 mod frame_store;
 mod handshake;
+mod into_filters;
 #[cfg(feature = "shm")]
 mod lane_link;
 #[cfg(feature = "broker")]
@@ -27,6 +28,7 @@ mod remote;
 #[cfg(feature = "rpc")]
 mod slow_policy;
 mod state;
+mod transport;
 mod waiting_room;
 
 use std::fmt;
@@ -41,11 +43,12 @@ pub(crate) use builder::MAX_PAYLOAD;
 pub use builder::{Builder, Reconnect};
 pub use confirmation::Confirmation;
 pub use error::{ConnectError, SendError, TryError, TryErrorKind};
+pub use into_filters::IntoFilters;
 pub use operation::{Filters, Operation};
 pub use state::ConnectionState;
+pub use transport::Transport;
 
 use crate::frame::Frame;
-use crate::lane::LaneOff;
 use crate::loan::Loan;
 use crate::names::ClientName;
 use crate::payload::Content;
@@ -75,31 +78,6 @@ enum Link {
     Remote(Arc<Remote>),
     #[cfg(feature = "broker")]
     Local(Box<local::Local>),
-}
-
-/// How a client is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Transport {
-    /// In the broker's own process.
-    Internal,
-    /// By shared memory, with a UNIX socket beside it.
-    Lane,
-    /// By a UNIX socket.
-    Unix,
-    /// By TCP.
-    Tcp,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Internal => "internal",
-            Self::Lane => "lane",
-            Self::Unix => "unix",
-            Self::Tcp => "tcp",
-        })
-    }
 }
 
 impl Client {
@@ -192,28 +170,6 @@ impl Client {
             loan.fill(0);
         }
         loan
-    }
-
-    /// How this client is connected at this moment. A local client begins on its socket and moves to the lane as soon
-    /// as that is negotiated, if the broker has one for it.
-    pub fn transport(&self) -> Transport {
-        match &self.inner.link {
-            Link::Remote(remote) => match remote.endpoint() {
-                Endpoint::Tcp(_) => Transport::Tcp,
-                Endpoint::Unix(_) if remote.lane_off_reason().is_none() => Transport::Lane,
-                Endpoint::Unix(_) => Transport::Unix,
-            },
-            #[cfg(feature = "broker")]
-            Link::Local(_) => Transport::Internal,
-        }
-    }
-
-    /// Why a local client is on its socket and not on the lane.
-    pub fn lane_off_reason(&self) -> Option<LaneOff> {
-        match &self.inner.link {
-            Link::Remote(remote) if matches!(remote.endpoint(), Endpoint::Unix(_)) => remote.lane_off_reason(),
-            _ => None,
-        }
     }
 
     /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several
@@ -351,47 +307,5 @@ impl Drop for Inner {
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Client").field("name", &self.inner.name).finish_non_exhaustive()
-    }
-}
-
-/// One topic filter or several.
-pub trait IntoFilters<'a> {
-    /// The filters.
-    fn into_filters(self) -> Vec<&'a str>;
-}
-
-impl<'a> IntoFilters<'a> for &'a str {
-    fn into_filters(self) -> Vec<&'a str> {
-        vec![self]
-    }
-}
-
-impl<'a> IntoFilters<'a> for &'a String {
-    fn into_filters(self) -> Vec<&'a str> {
-        vec![self.as_str()]
-    }
-}
-
-impl<'a, T: AsRef<str>> IntoFilters<'a> for &'a [T] {
-    fn into_filters(self) -> Vec<&'a str> {
-        self.iter().map(AsRef::as_ref).collect()
-    }
-}
-
-impl<'a, T: AsRef<str>> IntoFilters<'a> for &'a Vec<T> {
-    fn into_filters(self) -> Vec<&'a str> {
-        self.as_slice().into_filters()
-    }
-}
-
-impl<'a, T: AsRef<str>, const N: usize> IntoFilters<'a> for &'a [T; N] {
-    fn into_filters(self) -> Vec<&'a str> {
-        self.as_slice().into_filters()
-    }
-}
-
-impl<'a, const N: usize> IntoFilters<'a> for [&'a str; N] {
-    fn into_filters(self) -> Vec<&'a str> {
-        self.to_vec()
     }
 }

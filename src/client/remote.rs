@@ -93,7 +93,7 @@ impl Remote {
         let outbox = Arc::new(Outbox::new(options.outbox, runtime.clone()));
         outbox.attach(Arc::clone(&socket), &[], false);
         #[cfg(feature = "shm")]
-        let lane = LaneLink::new(options.reconnect.is_some());
+        let lane = LaneLink::new(options.reconnect.is_some(), options.first_lane_off());
         let turns = Turns::on(&runtime);
         let remote = Arc::new(Self {
             options,
@@ -146,6 +146,27 @@ impl Remote {
     #[expect(clippy::unused_self, reason = "the same as with a lane")]
     pub(super) fn lane_off_reason(&self) -> Option<LaneOff> {
         Some(LaneOff::NotAsked)
+    }
+
+    /// Waits until frames come by the lane, for so long at most.
+    #[cfg(feature = "shm")]
+    pub(super) async fn wait_for_lane(&self, timeout: Duration) -> Result<(), LaneOff> {
+        let may_pass = |reason| match reason {
+            LaneOff::Negotiating => true,
+            // The next connection may have one.
+            LaneOff::Disconnected => self.options.reconnect.is_some() && self.options.shm && !self.is_closed(),
+            _ => false,
+        };
+        let settled = self.within_runtime(|| tokio::time::timeout(timeout, self.lane.settled(may_pass)));
+        // It may have been settled in the last moment.
+        settled.await.unwrap_or_else(|_| self.lane_off_reason().map_or(Ok(()), Err))
+    }
+
+    /// This build has no lane to wait for.
+    #[cfg(not(feature = "shm"))]
+    #[expect(clippy::unused_async, reason = "the same as with a lane")]
+    pub(super) async fn wait_for_lane(&self, _timeout: Duration) -> Result<(), LaneOff> {
+        self.lane_off_reason().map_or(Ok(()), Err)
     }
 
     pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {

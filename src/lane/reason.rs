@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Why a client of a UNIX socket exchanges payloads over the socket and not by shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum LaneOff {
     /// The client has not asked for one: it is another library, or has switched it off.
@@ -30,13 +31,15 @@ pub enum LaneOff {
     ClientFailed = 10,
     /// It is being negotiated.
     Negotiating = 11,
+    /// There is no connection at this moment.
+    Disconnected = 12,
 }
 
 #[cfg(feature = "shm")]
 impl LaneOff {
     /// The reason that a number stands for.
     pub(crate) fn from_number(number: u8) -> Self {
-        const ALL: [LaneOff; 12] = [
+        const ALL: [LaneOff; 13] = [
             LaneOff::NotAsked,
             LaneOff::Disabled,
             LaneOff::Version,
@@ -49,6 +52,7 @@ impl LaneOff {
             LaneOff::System,
             LaneOff::ClientFailed,
             LaneOff::Negotiating,
+            LaneOff::Disconnected,
         ];
         ALL.get(usize::from(number)).copied().unwrap_or(Self::System)
     }
@@ -69,6 +73,9 @@ impl fmt::Display for LaneOff {
             Self::System => "the system refused to make the shared memory",
             Self::ClientFailed => "the client could not take it over",
             Self::Negotiating => "it is being negotiated",
+            Self::Disconnected => "there is no connection",
         })
     }
 }
+
+impl std::error::Error for LaneOff {}

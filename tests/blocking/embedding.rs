@@ -3,7 +3,7 @@
 use busway::blocking::{Broker, Client};
 use busway::broker::BindError;
 use busway::client::Transport;
-use busway::{Endpoint, QoS};
+use busway::{Endpoint, LaneOff, QoS};
 
 use crate::support::TemporaryDirectory;
 use crate::threads::{is_closed, next_text, threads};
@@ -11,6 +11,7 @@ use crate::threads::{is_closed, next_text, threads};
 threads! {
     alone {
         an_embedded_broker_serves_its_program_and_others
+        the_lane_can_be_waited_for
         an_embedded_broker_that_cannot_listen_says_why
         the_end_of_an_embedded_broker_is_the_end_of_its_clients
     }
@@ -36,6 +37,17 @@ fn an_embedded_broker_serves_its_program_and_others() {
     assert!(broker.stats().r_frames > 0);
     broker.shut_down();
     assert!(!directory.join("bus.sock").exists());
+}
+
+fn the_lane_can_be_waited_for() {
+    let directory = TemporaryDirectory::new();
+    let broker = Broker::start(Broker::builder().unix(directory.join("bus.sock"))).expect("it listens");
+    let client = Client::connect(directory.join("bus.sock"), "client").expect("it is there");
+    let settled = client.wait_for_lane(std::time::Duration::from_secs(60));
+    let expected =
+        if cfg!(feature = "shm") { (Ok(()), None) } else { (Err(LaneOff::NotAsked), Some(LaneOff::NotAsked)) };
+    assert_eq!((settled, client.lane_off_reason()), expected);
+    broker.shut_down();
 }
 
 fn an_embedded_broker_that_cannot_listen_says_why() {

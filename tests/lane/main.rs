@@ -9,6 +9,7 @@ mod beginnings;
 mod bursts;
 mod callers;
 mod clones;
+mod coming;
 mod endings;
 mod pauses;
 mod pipelines;

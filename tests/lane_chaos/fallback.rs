@@ -4,7 +4,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use busway::client::Transport;
 use busway::{Client, QoS, ShmTrust};
@@ -27,11 +26,8 @@ async fn decided(socket: PathBuf, name: &str) -> Client {
 
 async fn decided_by(builder: busway::client::Builder) -> Client {
     let client = builder.timeout(WATCHDOG).connect().await.expect("it connects");
-    // It asks right after it has connected.
-    let undecided = [Some(busway::LaneOff::Negotiating), Some(busway::LaneOff::NotAsked)];
-    while undecided.contains(&client.lane_off_reason()) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    // Either way: whether it is on the lane is what the promises are about.
+    let _ = client.wait_for_lane(WATCHDOG).await;
     client
 }
 

@@ -191,8 +191,7 @@ async fn answer(director: &Director) {
 async fn report(director: &Director) {
     let client = Client::connect(&*director.socket, "reporter").await.expect("it connects");
     client.subscribe("to/reporter").await.expect("it subscribes");
-    while client.transport() != Transport::Lane
-        && matches!(client.lane_off_reason(), None | Some(LaneOff::Negotiating | LaneOff::NotAsked))
+    while client.transport() != Transport::Lane && matches!(client.lane_off_reason(), None | Some(LaneOff::Negotiating))
     {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use busway_net::link::{BusyPoll, Endpoint, Socket, Watch};
+use busway_net::link::{BusyPoll, Socket, Watch};
 use busway_net::wire::ClientTag;
 use busway_shm::DownWaiter;
 use busway_shm::layout::VERSION;
@@ -76,11 +76,9 @@ impl Remote {
 
     /// Asks the broker for a lane, if there can be one; says when.
     fn ask_for_lane(&self, receiver: &mut Receiver) -> Option<Instant> {
-        if !self.options.shm || !matches!(self.options.endpoint, Endpoint::Unix(_)) {
-            self.lane.set_off(LaneOff::NotAsked);
+        if self.options.first_lane_off() != LaneOff::Negotiating {
             return None;
         }
-        self.lane.set_off(LaneOff::Negotiating);
         receiver.expect_lane();
         let request = ClientTag::Request { version: LANE_VERSION, features: 0 }.encode();
         self.outbox.offer_control(|batch| batch.inline().extend_from_slice(&request));

@@ -51,6 +51,8 @@ impl Remote {
                 return self.end(CLOSED);
             }
             self.outbox.flush();
+            #[cfg(feature = "shm")]
+            self.lane.set_off(self.options.first_lane_off());
             ConnectionState::change(&self.state, ConnectionState::Connected, || {});
         }
     }

@@ -68,9 +68,6 @@ impl Plan {
     async fn settle(&self, client: &Client) -> Result<(), Failure> {
         let started = Instant::now();
         let is = |reason| client.lane_off_reason() == Some(reason) && started.elapsed() < self.timeout;
-        while is(LaneOff::NotAsked) {
-            tokio::time::sleep(MOMENT).await;
-        }
         // A broker answers in turn, and so has had its say about the lane when it has confirmed some frames. Most do
         // not know what a lane is, and say nothing.
         for _ in 0..CONFIRMATIONS {

@@ -49,7 +49,7 @@ pub mod client;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 
-pub use busway_net::link::{Endpoint, PeerIdentity};
+pub use busway_net::link::{Endpoint, EndpointFault, PeerIdentity};
 pub use busway_net::wire::{FrameKind, Limits, NameFault, PathFault, QoS, ResultCode};
 #[cfg(feature = "ipc")]
 pub use client::Client;

@@ -75,9 +75,13 @@ impl Builder {
         self.endpoint(Endpoint::Unix(path.into()))
     }
 
-    /// Listens on a TCP address, `host:port`.
+    /// Listens on a TCP address, `host:port` or `tcp://host:port`.
     pub fn tcp(self, address: impl Into<String>) -> Self {
-        self.endpoint(Endpoint::Tcp(address.into()))
+        let address = address.into();
+        match Endpoint::from(&address) {
+            endpoint @ Endpoint::Tcp(_) => self.endpoint(endpoint),
+            Endpoint::Unix(_) => self.endpoint(Endpoint::Tcp(address)),
+        }
     }
 
     /// Listens on an endpoint.

@@ -15,7 +15,7 @@ pub enum ConnectError {
     #[error("the client name is not valid: {0}")]
     Name(#[from] NameFault),
     /// Nobody answers.
-    #[error("cannot connect to {endpoint}: {source}; {}", hint(source))]
+    #[error("cannot connect to {endpoint}: {source}{}", hint(source))]
     Unreachable {
         /// Where.
         endpoint: Endpoint,
@@ -60,8 +60,10 @@ pub enum ConnectError {
 /// What may be the matter.
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::PermissionDenied => "this user may not: see --socket-mode of buswayd, and the socket's group",
-        _ => "is a broker running there?",
+        io::ErrorKind::PermissionDenied => "; this user may not: see --socket-mode of buswayd, and the socket's group",
+        // It is no endpoint, and the source says what would be one.
+        io::ErrorKind::InvalidInput => "",
+        _ => "; is a broker running there?",
     }
 }
 

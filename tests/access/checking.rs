@@ -41,6 +41,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_would_be_right() {
         ("bind = [\n  7,\n]\n", ":2:3: "),
         ("[access.a]\nmessage = [\"b*\"]\n", ":2:12: \"b*\": '*' and '?' stand for whole parts"),
         ("[access.\"cam?\"]\n", ":1:9: \"cam?\": '*' and '?' stand for whole parts"),
+        ("bind = [\"http://localhost:80\"]\n", ":1:8: \"http://localhost:80\" endpoints have no scheme http"),
         ("bind = [\"nosuch\"]\n", ":1:8: \"nosuch\" must be a path"),
         ("[access.a]\npublish = [\"a/#/b\"]\n", ":2:12: \"a/#/b\": nothing may follow"),
         ("[access.a]\npublish = \"all\"\n", "expected a list in brackets, \"any\" or \"none\""),
@@ -115,9 +116,13 @@ fn the_file_counts_where_the_command_line_says_nothing() {
 fn the_file_says_where_to_listen() {
     let directory = TemporaryDirectory::new();
     let (file, socket) = (directory.join("buswayd.toml"), directory.join("bus.sock"));
-    let pid_file = directory.join("pid");
-    let config =
-        format!("bind = [{:?}]\npid-file = {:?}\nsocket-mode = \"0600\"\n", text_of(&socket), text_of(&pid_file));
+    let (pid_file, with_scheme) = (directory.join("pid"), directory.join("scheme.sock"));
+    let config = format!(
+        "bind = [{:?}, \"unix://{}\"]\npid-file = {:?}\nsocket-mode = \"0600\"\n",
+        text_of(&socket),
+        text_of(&with_scheme),
+        text_of(&pid_file)
+    );
     fs::write(&file, config).expect("a file can be written");
     let mut child = std::process::Command::new(Flavor::Busway.program())
         .args(["--config", text_of(&file)])
@@ -131,6 +136,7 @@ fn the_file_says_where_to_listen() {
         });
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&socket).expect("it is there").permissions().mode() & 0o777, 0o600);
+        assert!(with_scheme.exists(), "what stands behind the scheme is the path");
         fs::read_to_string(&pid_file).expect("it is there")
     });
     let number = child.id();

@@ -17,6 +17,7 @@ promises! {
     alone {
         a_broker_without_endpoints_serves_its_own_program
         a_broker_serves_every_endpoint_it_was_given
+        endpoints_may_have_schemes
         a_port_of_nothing_becomes_a_real_one
         an_embedded_broker_serves_raw_peers
         two_brokers_in_one_program_know_nothing_of_each_other
@@ -71,6 +72,25 @@ async fn a_broker_serves_every_endpoint_it_was_given() {
             expect_message(to, from.name(), "hello").await;
         }
     }
+}
+
+async fn endpoints_may_have_schemes() {
+    let directory = TemporaryDirectory::new();
+    let path = directory.join("bus");
+    let path = path.to_str().expect("paths of tests are text");
+    let builder = Broker::builder().endpoint(format!("unix:{path}")).endpoint("tcp://127.0.0.1:0");
+    let broker = builder.tcp("tcp://127.0.0.1:0").start().await.expect("it is free");
+    assert_eq!(broker.endpoints()[0], Endpoint::Unix(path.into()));
+    let port = |number: usize| format!("tcp://{}", broker.endpoints()[number]);
+    for endpoint in [format!("unix:{path}"), format!("unix://{path}"), port(1), port(2)] {
+        let client = Client::connect(&endpoint, "anna").await.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+        client.close().await;
+        until(|| broker.clients().clients.iter().all(|client| client.name != "anna")).await;
+    }
+    let error = Client::connect("http://localhost:80", "anna").await.expect_err("it is no endpoint").to_string();
+    assert!(error.contains("http://localhost:80") && error.ends_with("unix:PATH"), "{error}");
+    let error = Broker::builder().endpoint("http://localhost:80").start().await.expect_err("it is no endpoint");
+    assert!(matches!(error, BindError::NoEndpoint { .. }) && error.to_string().contains("unix:PATH"), "{error}");
 }
 
 async fn a_port_of_nothing_becomes_a_real_one() {

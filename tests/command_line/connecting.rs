@@ -13,6 +13,7 @@ promises! {
     everywhere {
         the_environment_says_where_the_broker_is
         the_command_line_overrides_the_environment
+        the_place_may_have_a_scheme
         a_name_that_is_taken_is_refused
         a_name_that_is_none_is_refused
     }
@@ -30,6 +31,26 @@ fn the_command_line_overrides_the_environment(setup: &Setup) {
     let broker = setup.start();
     let test = Busway::on(setup, &broker, &["broker", "test"]);
     test.environment("BUSWAY_CONNECT", "/nowhere/bus.sock").output();
+}
+
+fn the_place_may_have_a_scheme(setup: &Setup) {
+    let broker = setup.start();
+    let place = endpoint(setup, &broker);
+    let schemes = if setup.transport == Transport::Unix { &["unix:", "unix://"][..] } else { &["tcp://"] };
+    for scheme in schemes {
+        let place = format!("{scheme}{place}");
+        Busway::new(&["-c", &place, "broker", "test"]).output();
+        Busway::new(&["broker", "test"]).environment("BUSWAY_CONNECT", place).output();
+    }
+}
+
+#[test]
+fn another_scheme_is_wrong_usage() {
+    for place in ["http://localhost:80", "ws://localhost/bus.sock", "tcp://localhost"] {
+        let finished = Busway::new(&["-c", place, "broker", "test"]).run();
+        assert_eq!((finished.code, finished.stdout.as_str()), (2, ""), "{finished:?}");
+        assert!(finished.stderr.contains(place) && finished.stderr.contains("HOST:PORT"), "{finished:?}");
+    }
 }
 
 fn a_name_that_is_taken_is_refused(setup: &Setup) {

@@ -24,11 +24,13 @@ pub(crate) async fn connect_as(
 ) -> Result<Client, Failure> {
     let attempt = |endpoint: Endpoint| adjust(Client::builder(endpoint, name).timeout(timeout)).connect();
     // A variable of the environment that is set to nothing says nothing.
-    if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
-        let endpoint = Endpoint::from(endpoint);
+    if let Some(text) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
+        let endpoint = Endpoint::from(text);
+        if let Err(fault) = endpoint.check() {
+            Options::command().error(ErrorKind::InvalidValue, format!("'{text}': {fault}")).exit()
+        }
         if matches!(&endpoint, Endpoint::Tcp(address) if !address.contains(':')) {
-            let words =
-                format!("'{endpoint}' is no endpoint: use HOST:PORT, or a path with a / in it or .sock at its end");
+            let words = format!("'{text}' is no endpoint: use HOST:PORT, or a path with a / in it or .sock at its end");
             Options::command().error(ErrorKind::InvalidValue, words).exit()
         }
         return Ok(attempt(endpoint).await?);

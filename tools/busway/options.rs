@@ -16,7 +16,7 @@ use crate::params::{self, Param};
 #[derive(Debug, Parser)]
 #[command(name = "busway", version)]
 pub(crate) struct Options {
-    /// Where the broker listens: a path or HOST:PORT [default: /run/busway/busway.sock, then
+    /// Where the broker listens: a path or HOST:PORT, or as unix:PATH or tcp://HOST:PORT [default: /run/busway/busway.sock, then
     /// $XDG_RUNTIME_DIR/busway.sock, then /tmp/busway-UID/busway.sock]
     #[arg(short = 'c', long, value_name = "ENDPOINT", env = "BUSWAY_CONNECT", global = true, value_hint = ValueHint::FilePath)]
     pub(crate) connect: Option<String>,

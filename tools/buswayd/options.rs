@@ -31,6 +31,7 @@ use crate::values::{
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
     /// Where to listen: a path (has a / in it or ends in .sock, .socket or .ipc), HOST:PORT, or fifo:PATH; repeatable.
+    /// unix:PATH and tcp://HOST:PORT are taken, too.
     ///
     /// A FIFO takes commands from shell scripts, one a line: TARGET TEXT, =TOPIC TEXT, TARGET .NOTIFICATION or
     /// TARGET :METHOD KEY=VALUE...

@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use busway::Endpoint;
 
+const ENDPOINT: &str = "must be a path with a / in it or .sock at its end, HOST:PORT, or fifo:PATH";
+
 /// Where to listen. Whether a host has that name is found out when it is needed.
 pub(crate) fn endpoint(text: &str) -> Result<String, String> {
-    let is_one = match (text.strip_prefix("fifo:"), Endpoint::from(text)) {
-        (Some(path), _) => !path.is_empty(),
-        (None, Endpoint::Tcp(address)) => {
+    if let Some(path) = text.strip_prefix("fifo:") {
+        return if path.is_empty() { Err(ENDPOINT.to_owned()) } else { Ok(text.to_owned()) };
+    }
+    let endpoint = Endpoint::from(text);
+    endpoint.check().map_err(|fault| fault.to_string())?;
+    let is_one = match endpoint {
+        Endpoint::Tcp(address) => {
             address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         }
-        (None, _) => true,
+        Endpoint::Unix(path) => !path.as_os_str().is_empty(),
     };
-    let words = "must be a path with a / in it or .sock at its end, HOST:PORT, or fifo:PATH";
-    if is_one { Ok(text.to_owned()) } else { Err(words.to_owned()) }
+    if is_one { Ok(text.to_owned()) } else { Err(ENDPOINT.to_owned()) }
 }
 
 /// A switch.
@@ -111,6 +116,16 @@ mod tests {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
         assert!(payload_bytes("3G").is_err());
+    }
+
+    #[test]
+    fn endpoints_may_have_schemes() {
+        for right in ["unix:/run/bus.sock", "unix:bus", "tcp://127.0.0.1:9924", "localhost:1", "a/b", "fifo:/run/f"] {
+            assert_eq!(endpoint(right), Ok(right.to_owned()));
+        }
+        for wrong in ["http://localhost:80", "tcp://localhost", "unix:", "", "fifo:", "localhost"] {
+            assert!(endpoint(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

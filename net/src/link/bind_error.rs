@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Endpoint;
+use super::{Endpoint, EndpointFault};
 
 /// Why a broker cannot listen somewhere.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,14 @@ pub enum BindError {
         at: String,
         /// Why.
         source: io::Error,
+    },
+    /// Nobody can listen there.
+    #[error("{at}: {fault}")]
+    NoEndpoint {
+        /// Where.
+        at: String,
+        /// Why.
+        fault: EndpointFault,
     },
     /// The system refuses.
     #[error("{at}: cannot listen: {source}")]

@@ -59,6 +59,7 @@ impl Listener {
     /// Outside of a tokio runtime.
     pub fn bind(endpoint: &Endpoint, mode: u32) -> Result<Self, BindError> {
         let system = |source| BindError::System { at: endpoint.to_string(), source };
+        endpoint.check().map_err(|fault| BindError::NoEndpoint { at: endpoint.to_string(), fault })?;
         let (kind, claim) = match endpoint {
             Endpoint::Unix(path) => {
                 let mut claim = Claim::take(path)?;

@@ -22,7 +22,7 @@ pub use batch::{Batch, Body, BodyObject};
 pub use bind_error::BindError;
 pub use busy_poll::BusyPoll;
 pub use coarse_clock::coarse_now;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, EndpointFault};
 pub use fifo::Fifo;
 pub use listener::Listener;
 pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};

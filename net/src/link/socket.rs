@@ -111,8 +111,9 @@ impl Socket {
     /// connection ends when the other host has not acknowledged for a minute what was sent.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, or that this is no endpoint.
     pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        endpoint.check().map_err(|fault| io::Error::new(io::ErrorKind::InvalidInput, fault))?;
         match endpoint {
             Endpoint::Unix(path) => {
                 let address = rustix::net::SocketAddrUnix::new(path.as_path())?;

@@ -103,6 +103,11 @@ impl AccessRules {
         Ok(self)
     }
 
+    /// Whether nobody is listed: then nobody may connect.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.masks.is_empty()
+    }
+
     /// What counts for a client, by its primary name.
     fn of(&self, primary: &str) -> Option<&ClientAccess> {
         self.exact.get(primary).or_else(|| {

@@ -21,6 +21,30 @@ fn a_correct_file_is_said_to_be_correct() {
 }
 
 #[test]
+fn a_section_that_locks_everybody_out_is_warned_of() {
+    for (config, is_warned_of) in [("[access]\n", true), ("[access.a]\n", false), ("timeout = 5\n", false)] {
+        let (outcome, file) = check(config);
+        assert_eq!((outcome.status.code(), outcome.stdout), (Some(0), format!("{file}: correct\n")), "{config}");
+        let words = format!("buswayd: warning: {file}: the section [access] lists nobody");
+        assert_eq!(outcome.stderr.contains(&words), is_warned_of, "{config}: {}", outcome.stderr);
+        assert!(is_warned_of || outcome.stderr.is_empty(), "{config}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_broker_that_starts_with_nobody_listed_says_so() {
+    let directory = TemporaryDirectory::new();
+    let (file, socket) = (directory.join("buswayd.toml"), directory.join("bus.sock"));
+    // A file at its place ends the broker after it has said what there is to say of its rules.
+    fs::write(&socket, "").expect("a file can be written");
+    fs::write(&file, "[access]\n").expect("a file can be written");
+    let outcome = Outcome::of(Flavor::Busway, &["--config", text_of(&file), "-B", text_of(&socket)]);
+    assert_eq!(outcome.status.code(), Some(1), "{}", outcome.stderr);
+    let said = [outcome.stdout, outcome.stderr].concat();
+    assert!(said.contains("[access] lists nobody, so nobody may connect"), "{said}");
+}
+
+#[test]
 fn the_example_is_correct() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/buswayd/buswayd.toml");
     let outcome = Outcome::of(Flavor::Busway, &["--config", text_of(&example), "--check"]);

@@ -104,6 +104,14 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), config, table })
     }
 
+    /// What is correct, and hardly meant.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let locks_out = self.config.access.as_ref().is_some_and(AccessRules::is_empty);
+        let words = "the section [access] lists nobody, so nobody may connect; \
+                     list clients as [access.\"NAME\"], or remove it to allow everything";
+        locks_out.then(|| format!("{}: {words}", self.path.display()))
+    }
+
     /// The keys, access rules aside, for which two files say something else.
     pub(crate) fn differing_keys(&self, other: &Self) -> Vec<String> {
         let mut keys: Vec<&String> = self.table.keys().chain(other.table.keys()).collect();

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
         return printed(output);
     }
     if let Some(file) = file.as_ref().filter(|_| options.check) {
+        if let Some(warning) = file.warning() {
+            let _ = writeln!(io::stderr(), "buswayd: warning: {warning}");
+        }
         return printed(manual::print(format!("{}: correct\n", file.path.display()).as_bytes()));
     }
     let is_watched = options.daemonize && !options.detached && service_manager::waits_for_this_process();
@@ -97,6 +100,9 @@ fn run(options: Options, file: Option<ConfigFile>, is_watched: bool) -> Result<E
 async fn serve(options: Options, file: Option<ConfigFile>, sockets: Vec<Inherited>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    if let Some(warning) = file.as_ref().and_then(ConfigFile::warning) {
+        tracing::warn!("{warning}");
+    }
     let mut reloader = Reloader::new(file)?;
     let _pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     let broker = options.broker(sockets)?.start().await?;

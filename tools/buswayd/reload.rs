@@ -57,6 +57,9 @@ fn put_in_force(broker: &Broker, file: &ConfigFile, new: ConfigFile) {
     for key in file.differing_keys(&new) {
         tracing::warn!("SIGHUP: {path}: {key} differs from what is in force; it takes a restart");
     }
+    if let Some(warning) = new.warning() {
+        tracing::warn!("SIGHUP: {warning}");
+    }
     if new.config.access.is_none() {
         tracing::warn!("SIGHUP: {path}: there are no access rules: everything is allowed");
     }

@@ -15,6 +15,9 @@ promises! {
         pairs_become_a_map
         without_pairs_nothing_is_sent
         raw_parameters_are_sent_as_they_are
+        parameters_may_be_json
+        parts_of_the_parameters_may_be_json
+        json_that_is_none_is_refused
         parameters_may_come_from_standard_input
         answers_are_objects_for_programs
         answers_of_typed_methods_are_values
@@ -120,6 +123,42 @@ fn raw_parameters_are_sent_as_they_are(setup: &Setup) {
         let (_, called) = call(setup, &["call", "anna", "look", "--raw", text], b"ignored", b"");
         assert_eq!(called, [b"look\0", text.as_bytes()].concat());
     }
+}
+
+const JSON: &str = r#"{"point":{"x":1,"y":-0.5},"names":["a","b"],"none":null}"#;
+
+fn parameters_may_be_json(setup: &Setup) {
+    let point = Value::Map(vec![("x".into(), 1.into()), ("y".into(), (-0.5).into())]);
+    let names = Value::Array(vec!["a".into(), "b".into()]);
+    let map = parameters(&[("point", point), ("names", names), ("none", Value::Nil)]);
+    for (text, stdin, packed) in [
+        (JSON, "", &map[..]),
+        ("-", JSON, &map),
+        ("[1, true]", "", b"\x92\x01\xC3"),
+        ("-7", "", b"\xF9"),
+        ("\"text\"", "", b"\xA4text"),
+    ] {
+        let (_, called) = call(setup, &["call", "anna", "look", "--json-params", text], stdin.as_bytes(), b"");
+        assert_eq!(called, [b"look\0", packed].concat(), "{text}");
+    }
+}
+
+fn parts_of_the_parameters_may_be_json(setup: &Setup) {
+    let pairs = ["a=1", "names:=[\"a\", {\"b\": 2}]", "c=x:=y", "serial:=\"17\"", "a:=null"];
+    let (_, called) = call(setup, &[&["call", "anna", "look"], &pairs[..]].concat(), b"", b"");
+    let names = Value::Array(vec!["a".into(), Value::Map(vec![("b".into(), 2.into())])]);
+    let map = [("names", names), ("c", "x:=y".into()), ("serial", "17".into()), ("a", Value::Nil)];
+    assert_eq!(called, [b"look\0", &parameters(&map)[..]].concat());
+}
+
+fn json_that_is_none_is_refused(setup: &Setup) {
+    let broker = setup.start();
+    for wrong in [&["a:={"][..], &["--json-params", "{x}"], &["--json-params", "1", "a=1"], &["--json-params", ""]] {
+        let finished = rpc(setup, &broker, &[&["call", "anna", "look"], wrong].concat()).run();
+        assert_eq!((finished.code, finished.stdout.as_str()), (2, ""), "{wrong:?}: {finished:?}");
+    }
+    let piped = rpc(setup, &broker, &["call", "anna", "look", "--json-params", "-"]).standard_input("{x}");
+    piped.run().expect_failure(1, &["standard input", "not JSON"]);
 }
 
 fn parameters_may_come_from_standard_input(setup: &Setup) {

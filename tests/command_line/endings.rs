@@ -11,6 +11,8 @@ promises! {
     everywhere {
         a_broker_that_is_killed_ends_a_listener_with_a_message
         a_broker_that_ends_ends_a_listener_with_a_message
+        a_listener_that_is_to_reconnect_subscribes_again
+        a_listener_that_is_to_reconnect_needs_a_broker_at_first
         what_came_before_the_end_is_printed
         a_reader_that_has_had_enough_ends_a_listener_quietly
         a_reader_that_leaves_while_nothing_comes_ends_a_listener_quietly
@@ -46,6 +48,39 @@ fn a_broker_that_ends_ends_a_listener_with_a_message(setup: &Setup) {
     // The reference does not always wait until its farewell is written.
     let has_farewell = remarks.stdout.contains(".broker/warn");
     assert!(has_farewell || setup.flavor == Flavor::Reference, "the farewell comes first: {remarks:?}");
+}
+
+fn a_listener_that_is_to_reconnect_subscribes_again(setup: &Setup) {
+    for command in [&["listen"][..], &["rpc", "listen"]] {
+        let mut broker = setup.start();
+        let arguments = [&["-n", "ear"], command, &["-t", "light", "--reconnect"]].concat();
+        let mut listener = Busway::on(setup, &broker, &arguments).start().listening("ear");
+        for _ in 0..2 {
+            broker.signal(Signal::KILL);
+            broker.wait();
+            let remark = listener.next_remark();
+            assert!(remark.ends_with("; trying again"), "{remark}");
+            broker.start_again();
+            assert_eq!(listener.next_remark(), "connected again, listening as ear");
+            // The subscription is written before the state says so, and the broker answers in turn.
+            broker.peer("anna").perform(Request::message("ear", "first"));
+            assert_eq!([listener.next_line(), listener.next_line()][1], "first");
+            broker.successor("anna").perform(Request::publish("light", "on"));
+            let lines = [listener.next_line(), listener.next_line()];
+            assert_eq!(lines, ["publication light from anna (2 bytes)", "on"]);
+        }
+        listener.signal(Signal::TERM);
+        let finished = listener.finish();
+        assert_eq!((finished.code, finished.stderr.lines().count()), (0, 5), "{finished:?}");
+    }
+}
+
+fn a_listener_that_is_to_reconnect_needs_a_broker_at_first(setup: &Setup) {
+    let mut broker = setup.start();
+    let listener = Busway::on(setup, &broker, &["listen", "--reconnect"]);
+    broker.signal(Signal::KILL);
+    broker.wait();
+    listener.run().expect_failure(3, &["cannot connect"]);
 }
 
 /// Exit code 3 and one message.

@@ -22,6 +22,7 @@ promises! {
         a_request_to_terminate_ends_it_well
         many_frames_are_printed_in_order
         an_illegal_topic_is_refused
+        a_filter_that_looks_like_a_mistake_is_taken_with_a_warning
         a_policy_is_asked_for_and_a_broker_that_knows_none_says_so
     }
     busway_only {
@@ -152,6 +153,25 @@ fn an_illegal_topic_is_refused(setup: &Setup) {
     let deep = ["x"; 129].join("/");
     Busway::on(setup, &broker, &["listen", "-t", &deep]).run().expect_failure(1, &["subscribe", "128 levels"]);
     Busway::on(setup, &broker, &["listen", "--exclude", &deep]).run().expect_failure(1, &["exclude", "128 levels"]);
+}
+
+fn a_filter_that_looks_like_a_mistake_is_taken_with_a_warning(setup: &Setup) {
+    let broker = setup.start();
+    for (option, filter, words) in [
+        ("-t", "a/#/b", "this is 'a/#'"),
+        ("-t", "a+/b", "only topics with a level named 'a+' match"),
+        ("--exclude", "b/x#", "level named 'x#'"),
+    ] {
+        for command in [&["listen"][..], &["rpc", "listen"]] {
+            let arguments = [&["-n", "ear"], command, &[option, filter, "--count", "0"]].concat();
+            let finished = Busway::on(setup, &broker, &arguments).run();
+            let lines: Vec<&str> = finished.stderr.lines().collect();
+            let [warning, "listening as ear"] = lines[..] else { panic!("{finished:?}") };
+            assert!(warning.starts_with(&format!("busway: warning: the filter '{filter}': ")), "{warning}");
+            assert!(finished.code == 0 && warning.contains(words), "{warning}");
+            broker.wait_until_gone("ear");
+        }
+    }
 }
 
 fn a_policy_is_asked_for_and_a_broker_that_knows_none_says_so(setup: &Setup) {

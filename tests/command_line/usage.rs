@@ -25,7 +25,7 @@ fn the_help_of_busway_lists_every_command_and_option() {
 fn the_help_of_each_command_lists_its_options() {
     let common = ["--connect", "--name", "--timeout", "--json", "--help"];
     for (command, words) in [
-        ("listen", &["-t, --topics", "--exclude", "--count"][..]),
+        ("listen", &["-t, --topics", "--exclude", "--count", "--reconnect"][..]),
         ("send", &["<TARGET>", "[PAYLOAD]", "--qos", "realtime-processed"]),
         ("publish", &["<TOPIC>", "[PAYLOAD]", "--for", "--qos", "realtime-processed"]),
         ("broker", &["info", "stats", "test", "client.list"]),
@@ -47,10 +47,10 @@ fn the_help_of_each_command_lists_its_options() {
         ("completions", &["<SHELL>", "powershell"]),
         ("man", &["[DIRECTORY]"]),
         ("rpc", &["listen", "notify", "call0", "call"]),
-        ("rpc listen", &["-t, --topics", "--exclude", "--count"]),
+        ("rpc listen", &["-t, --topics", "--exclude", "--count", "--reconnect"]),
         ("rpc notify", &["<TARGET>", "[PAYLOAD]", "--qos"]),
-        ("rpc call0", &["<TARGET>", "<METHOD>", "[KEY=VALUE]...", "--raw"]),
-        ("rpc call", &["<TARGET>", "<METHOD>", "[KEY=VALUE]...", "--raw"]),
+        ("rpc call0", &["<TARGET>", "<METHOD>", "[KEY=VALUE]...", "--raw", "--json-params", ":="]),
+        ("rpc call", &["<TARGET>", "<METHOD>", "[KEY=VALUE]...", "--raw", "--json-params", ":="]),
     ] {
         let command: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = Busway::new(&command).output();

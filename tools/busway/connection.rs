@@ -1,11 +1,13 @@
 //! Finding and reaching the broker.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use busway::client::{Builder, ConnectError};
+use busway::client::{Builder, ConnectError, ConnectionState, Reconnect};
 use busway::{Client, Endpoint};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::options::Options;
@@ -13,6 +15,28 @@ use crate::options::Options;
 /// Connects to the endpoint that was given, or to the first default socket at which a broker answers.
 pub(crate) async fn connect(options: &Options) -> Result<Client, Failure> {
     connect_as(options.connect.as_deref(), &name(options), options.timeout, |builder| builder).await
+}
+
+/// As [`connect`], and again whenever the connection is lost, if that is wanted. Standard error tells of it.
+pub(crate) async fn connect_to_listen(options: &Options, reconnect: bool) -> Result<Client, Failure> {
+    if !reconnect {
+        return connect(options).await;
+    }
+    let adjust = |builder: Builder| builder.reconnect(Reconnect::default());
+    let client = connect_as(options.connect.as_deref(), &name(options), options.timeout, adjust).await?;
+    tokio::spawn(tell_of_losses(client.state(), client.name().to_owned()));
+    Ok(client)
+}
+
+async fn tell_of_losses(mut state: watch::Receiver<ConnectionState>, name: String) {
+    while state.changed().await.is_ok() {
+        let _ = match &*state.borrow_and_update() {
+            ConnectionState::Connected => writeln!(io::stderr(), "connected again, listening as {name}"),
+            ConnectionState::Disconnected { reason } => writeln!(io::stderr(), "{reason}; trying again"),
+            // Whoever wanted the end knows.
+            _ => return,
+        };
+    }
 }
 
 /// As [`connect`], under another name and with other options of the connection.

@@ -7,15 +7,16 @@ use busway::{Client, Frame, FrameKind};
 use serde_json::{Map, Value};
 use tokio::task::coop::consume_budget;
 
-use crate::connection::connect;
+use crate::connection::connect_to_listen;
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::filters;
 use crate::options::{Listen, Options};
 use crate::output::{self, Output};
 use crate::payload;
 
 pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
-    let client = connect(options).await?;
+    let client = connect_to_listen(options, command.reconnect).await?;
     subscribe(&client, command).await?;
     let mut end = Ending::new()?;
     let _ = writeln!(io::stderr(), "listening as {}", client.name());
@@ -32,6 +33,11 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
 
 /// The topics that were asked for.
 pub(crate) async fn subscribe(client: &Client, command: &Listen) -> Result<(), Failure> {
+    for filter in command.topics.iter().chain(&command.exclude) {
+        if let Some(meaning) = filters::odd_meaning(filter) {
+            let _ = writeln!(io::stderr(), "busway: warning: the filter '{filter}': {meaning}");
+        }
+    }
     if let Some(policy) = command.slow {
         client.slow_policy(policy).await.map_err(|error| Failure::of("slow policy", &error))?;
     }

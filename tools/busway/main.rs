@@ -7,6 +7,7 @@ mod broker;
 mod connection;
 mod ending;
 mod failure;
+mod filters;
 mod listen;
 mod man;
 #[path = "../manual.rs"]

@@ -69,7 +69,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
-    /// Subscribe: + is one level, # all that follow; repeatable
+    /// Subscribe: + is one level, # all that follow; repeatable. A filter that looks like a mistake is taken, with a
+    /// warning of what it means
     #[arg(short = 't', long = "topics", value_name = "FILTER")]
     pub(crate) topics: Vec<String>,
 
@@ -85,6 +86,11 @@ pub(crate) struct Listen {
     /// End after so many frames
     #[arg(long, value_name = "FRAMES")]
     pub(crate) count: Option<u64>,
+
+    /// When the broker goes, try again until it is back, and subscribe again; standard error tells. What is published
+    /// meanwhile is missed. Without this the program ends (exit code 3), as it does if there is no broker at first
+    #[arg(long)]
+    pub(crate) reconnect: bool,
 }
 
 #[derive(Debug, Args)]
@@ -154,9 +160,15 @@ pub(crate) struct RpcCall {
     pub(crate) method: String,
 
     /// Parameters, sent as a MessagePack map: true, false, integers and floats are what they look like, anything else
-    /// is text, also what looks like a number and would not come back as it is written (007, +49). A single - reads them from standard input, as they are
+    /// is text, also what looks like a number and would not come back as it is written (007, +49). With := in place of = the value is JSON: point:='{"x":1}' names:='["a","b"]' serial:='"17"'. A single -
+    /// reads them from standard input, as they are
     #[arg(value_name = "KEY=VALUE", value_parser = params::parse)]
     pub(crate) params: Vec<Param>,
+
+    /// Send this JSON value as the parameters, packed as MessagePack: a map, a list, or anything else; - is standard
+    /// input
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["params", "raw"], allow_hyphen_values = true)]
+    pub(crate) json_params: Option<String>,
 
     /// Send this text as the parameters, as it is; - is standard input
     #[arg(long, value_name = "TEXT", conflicts_with = "params", allow_hyphen_values = true)]

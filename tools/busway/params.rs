@@ -21,13 +21,21 @@ pub(crate) enum Param {
 /// What makes the shell wait for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Takes `KEY=VALUE` apart: `true`, `false`, integers and floats are what they look like, anything else is text.
+/// Takes `KEY=VALUE` apart: `true`, `false`, integers and floats are what they look like, anything else is text. The value
+/// of `KEY:=JSON` is JSON.
 pub(crate) fn parse(text: &str) -> Result<Param, String> {
     if text == STANDARD_INPUT {
         return Ok(Param::StandardInput);
     }
-    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
-    Ok(Param::Pair(key.to_owned(), value_of(value)))
+    let (key, value) = text.split_once('=').ok_or("neither KEY=VALUE nor KEY:=JSON")?;
+    Ok(match key.strip_suffix(':') {
+        Some(key) => Param::Pair(key.to_owned(), from_json(value.as_bytes())?),
+        None => Param::Pair(key.to_owned(), value_of(value)),
+    })
+}
+
+fn from_json(json: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(json).map_err(|error| format!("not JSON: {error}"))
 }
 
 /// A number that would be written otherwise is text: a serial number, a telephone number, one that is too long.
@@ -48,10 +56,31 @@ fn value_of(text: &str) -> Value {
     }
 }
 
-/// The parameters as they travel: nothing, a MessagePack map, or bytes as they are.
+/// A value of any kind; what stands on the command line has to be right for anything to begin.
+fn whole_json(text: &str) -> Result<Value, Failure> {
+    if text == STANDARD_INPUT {
+        return from_json(&send::read(None)?).map_err(|reason| Failure::Failed(format!("standard input: {reason}")));
+    }
+    Ok(from_json(text.as_bytes()).unwrap_or_else(|reason| {
+        let words = format!("invalid value '{text}' for '--json-params <JSON>': {reason}");
+        Options::command().error(ErrorKind::ValueValidation, words).exit()
+    }))
+}
+
+fn packed(value: &Value) -> Result<Vec<u8>, Failure> {
+    let mut packed = Vec::new();
+    rmpv::encode::write_value(&mut packed, value)
+        .map_err(|error| Failure::Failed(format!("the parameters cannot be packed: {error}")))?;
+    Ok(packed)
+}
+
+/// The parameters as they travel: nothing, a MessagePack value, or bytes as they are.
 pub(crate) fn pack(command: &RpcCall) -> Result<Vec<u8>, Failure> {
     if let Some(raw) = &command.raw {
         return send::read(Some(raw));
+    }
+    if let Some(json) = &command.json_params {
+        return packed(&whole_json(json)?);
     }
     match &command.params[..] {
         [] => Ok(Vec::new()),
@@ -68,10 +97,7 @@ pub(crate) fn pack(command: &RpcCall) -> Result<Vec<u8>, Failure> {
                 map.retain(|(other, _)| *other != key);
                 map.push((key, value.clone()));
             }
-            let mut packed = Vec::new();
-            rmpv::encode::write_value(&mut packed, &Value::Map(map))
-                .map_err(|error| Failure::Failed(format!("the parameters cannot be packed: {error}")))?;
-            Ok(packed)
+            packed(&Value::Map(map))
         }
     }
 }
@@ -108,5 +134,19 @@ mod tests {
         }
         assert_eq!(parse("-"), Ok(Param::StandardInput));
         assert!(parse("key").is_err() && parse("").is_err());
+    }
+
+    #[test]
+    fn json_stands_behind_a_colon() {
+        let array = Value::Array(vec![1.into(), (-1.5).into(), "x".into(), Value::Nil]);
+        let nested = Value::Map(vec![("b".into(), Value::Map(vec![("c".into(), true.into())]))]);
+        for (text, value) in [("[1, -1.5, \"x\", null]", array), (r#"{"b":{"c":true}}"#, nested), ("\"1\"", "1".into())]
+        {
+            assert_eq!(parse(&format!("a:={text}")), Ok(Param::Pair("a".to_owned(), value)), "{text}");
+        }
+        assert_eq!(parse("a=:=1"), Ok(Param::Pair("a".to_owned(), ":=1".into())));
+        for wrong in ["a:=", "a:=x", "a:={", "a:=1 2"] {
+            assert!(parse(wrong).is_err_and(|reason| reason.contains("not JSON")), "{wrong}");
+        }
     }
 }

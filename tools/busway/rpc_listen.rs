@@ -7,7 +7,7 @@ use busway::{Frame, Payload};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::coop::consume_budget;
 
-use crate::connection::connect;
+use crate::connection::connect_to_listen;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::listen::{self, Heading};
@@ -44,7 +44,7 @@ impl Handlers for Printer {
 }
 
 pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
-    let client = connect(options).await?;
+    let client = connect_to_listen(options, command.reconnect).await?;
     let (sender, mut events) = channel(QUEUE);
     // One at a time: calls are printed in their order.
     let rpc = Rpc::builder(client).deadline(options.timeout).max_handlers(1).start(Printer(sender));

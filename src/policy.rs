@@ -48,9 +48,11 @@ impl SlowPolicy {
 }
 
 /// A text that names no policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be cut, drop-newest, drop-oldest, latest or wait:SECONDS (more than 0, at most 3600)")]
 pub struct PolicyFault;
+
+busway_net::debug_as_display!(PolicyFault);
 
 impl FromStr for SlowPolicy {
     type Err = PolicyFault;

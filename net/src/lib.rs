@@ -8,6 +8,7 @@
 
 pub mod link;
 mod pool;
+mod readable;
 pub mod wire;
 
 pub use pool::Pool;

@@ -34,7 +34,7 @@ impl Iterator for Frames<'_> {
 impl FusedIterator for Frames<'_> {}
 
 /// Why [`Client::recv_timeout`] brought no frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecvTimeoutError {
     /// None came in time; one may come later.
     #[error("no frame came in time")]
@@ -43,6 +43,8 @@ pub enum RecvTimeoutError {
     #[error("the connection has ended, no frame will come any more")]
     Disconnected,
 }
+
+busway_net::debug_as_display!(RecvTimeoutError);
 
 /// The states that a connection comes to, from [`Client::state_changes`]. The last one is its end.
 ///

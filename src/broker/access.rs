@@ -52,7 +52,7 @@ pub struct AccessRules {
 }
 
 /// Why an entry cannot stand in access rules.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessFault {
     /// No client can have this name.
@@ -79,6 +79,8 @@ pub enum AccessFault {
     #[error(transparent)]
     Pattern(#[from] PatternFault),
 }
+
+busway_net::debug_as_display!(AccessFault);
 
 impl AccessRules {
     /// Lists a client by its primary name, or all whose names match a mask.

@@ -53,6 +53,19 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A running broker. It ends with [`shut_down`](Broker::shut_down), or at once when it is dropped.
+///
+/// # Examples
+/// ```no_run
+/// # async fn program() -> Result<(), Box<dyn std::error::Error>> {
+/// use busway::broker::Broker;
+///
+/// let broker = Broker::builder().unix("/run/program/bus.sock").tcp("127.0.0.1:9924").start().await?;
+/// let client = broker.client("program")?; // needs no socket
+/// client.subscribe("jobs/#").await?;
+/// broker.shut_down().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Broker {
     shared: Arc<Shared>,
     endpoints: Vec<Endpoint>,
@@ -75,7 +88,7 @@ pub(crate) struct Shared {
 }
 
 /// Why an in-process client was not registered.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// The name is not one.
@@ -90,6 +103,8 @@ pub enum RegisterError {
         code: ResultCode,
     },
 }
+
+busway_net::debug_as_display!(RegisterError);
 
 impl Broker {
     /// A broker with options; without any endpoint it serves in-process clients alone.

@@ -8,7 +8,7 @@ use busway_net::wire::{NameFault, PathFault, ResultCode};
 use crate::payload::Payload;
 
 /// Why a client could not connect.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The name is not one that a broker takes.
@@ -21,6 +21,12 @@ pub enum ConnectError {
         endpoint: Endpoint,
         /// Why.
         source: io::Error,
+    },
+    /// Nobody answers at any of the default sockets.
+    #[error("no broker at the default sockets ({}); is one running?", listed(tried))]
+    NoBroker {
+        /// Where, and why not there.
+        tried: Vec<(Endpoint, io::Error)>,
     },
     /// Something answers that is not a BUS/RT broker.
     #[error("{endpoint}: what answers is not a BUS/RT broker of version 1")]
@@ -57,6 +63,13 @@ pub enum ConnectError {
     },
 }
 
+busway_net::debug_as_display!(ConnectError);
+
+fn listed(tried: &[(Endpoint, io::Error)]) -> String {
+    let places: Vec<String> = tried.iter().map(|(endpoint, source)| format!("{endpoint}: {source}")).collect();
+    places.join(", ")
+}
+
 /// What may be the matter.
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
@@ -68,7 +81,7 @@ fn hint(source: &io::Error) -> &'static str {
 }
 
 /// Why an operation failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// There is no connection, or it ended before the broker confirmed.
@@ -102,6 +115,8 @@ pub enum SendError {
     },
 }
 
+busway_net::debug_as_display!(SendError);
+
 impl SendError {
     /// The result code that stands for it on the wire.
     pub fn code(&self) -> ResultCode {
@@ -116,7 +131,7 @@ impl SendError {
 }
 
 /// Why a non-waiting send failed. The payload comes back.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct TryError {
     /// What happened.
@@ -126,8 +141,10 @@ pub struct TryError {
     pub payload: Payload,
 }
 
+busway_net::debug_as_display!(TryError);
+
 /// What made a non-waiting send fail.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryErrorKind {
     /// The queue of outgoing frames is full: try again later, or await the operation.
@@ -137,3 +154,5 @@ pub enum TryErrorKind {
     #[error(transparent)]
     Failed(#[from] SendError),
 }
+
+busway_net::debug_as_display!(TryErrorKind);

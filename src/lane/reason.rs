@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why a client of a UNIX socket exchanges payloads over the socket and not by shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum LaneOff {
@@ -34,6 +34,8 @@ pub enum LaneOff {
     /// There is no connection at this moment.
     Disconnected = 12,
 }
+
+busway_net::debug_as_display!(LaneOff);
 
 #[cfg(feature = "shm")]
 impl LaneOff {

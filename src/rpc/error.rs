@@ -70,11 +70,13 @@ impl fmt::Display for ErrorCode {
 }
 
 /// What a handler answers when it cannot do what was asked; it travels to the caller as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RpcError {
     code: ErrorCode,
     data: Payload,
 }
+
+busway_net::debug_as_display!(RpcError);
 
 impl RpcError {
     /// An error with any code; the data is usually text for people.
@@ -168,7 +170,7 @@ impl From<CallError> for RpcError {
 }
 
 /// Why a call came to nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The peer answered with an error.
@@ -193,6 +195,8 @@ pub enum CallError {
     #[error("the answer is not what was expected: {0}")]
     Unpack(#[source] rmp_serde::decode::Error),
 }
+
+busway_net::debug_as_display!(CallError);
 
 impl CallError {
     /// The code that stands for it: the peer's own, or one of the protocol's.

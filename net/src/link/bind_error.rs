@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Endpoint, EndpointFault};
 
 /// Why a broker cannot listen somewhere.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// Another broker answers there.
@@ -60,3 +60,5 @@ pub enum BindError {
         source: io::Error,
     },
 }
+
+crate::debug_as_display!(BindError);

@@ -17,11 +17,13 @@ pub enum Endpoint {
 }
 
 /// Why a text is no endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("endpoints have no scheme {scheme}: use HOST:PORT, tcp://HOST:PORT, a path or unix:PATH")]
 pub struct EndpointFault {
     scheme: String,
 }
+
+crate::debug_as_display!(EndpointFault);
 
 impl Endpoint {
     /// Whether it can be one. Whoever connects or listens is told, too; this tells before that.

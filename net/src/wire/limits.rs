@@ -22,7 +22,7 @@ impl Default for Limits {
 }
 
 /// Why a client name is not one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameFault {
     /// Nothing at all.
@@ -44,8 +44,10 @@ pub enum NameFault {
     },
 }
 
+crate::debug_as_display!(NameFault);
+
 /// Why a topic, mask or target is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathFault {
     /// A NUL would end it early on the wire.
@@ -66,6 +68,8 @@ pub enum PathFault {
         limit: usize,
     },
 }
+
+crate::debug_as_display!(PathFault);
 
 impl Limits {
     /// Checks a client name.

@@ -12,12 +12,14 @@ pub struct Network {
 }
 
 /// Why a text names no network.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no network: {reason}")]
 pub struct NetworkFault {
     text: String,
     reason: &'static str,
 }
+
+busway_net::debug_as_display!(NetworkFault);
 
 impl Network {
     /// Whether an address is in this network. An IPv4 address that came through an IPv6 socket is an IPv4 address.

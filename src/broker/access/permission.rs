@@ -17,7 +17,7 @@ pub enum Permission {
 }
 
 /// Why a filter or a mask cannot stand in an access rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternFault {
     /// No client could use it.
@@ -41,6 +41,8 @@ pub enum PatternFault {
         pattern: String,
     },
 }
+
+busway_net::debug_as_display!(PatternFault);
 
 impl Permission {
     /// What these topic filters or name masks match.

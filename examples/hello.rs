@@ -7,11 +7,10 @@ use busway::{Client, QoS};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let endpoint = match std::env::args().nth(1) {
-        Some(endpoint) => endpoint,
-        None => busway::default_socket()?.display().to_string(),
+    let client = match std::env::args().nth(1) {
+        Some(endpoint) => Client::connect(endpoint, "example.hello").await?,
+        None => Client::connect_default("example.hello").await?,
     };
-    let client = Client::connect(endpoint, "example.hello").await?;
     client.subscribe("greetings/#").await?;
     client.publish("greetings/world", "hello, world").qos(QoS::Processed).await?;
     let frame = client.recv().await.ok_or("the broker has gone")?;

@@ -10,6 +10,20 @@ use crate::payload::{Content, Payload};
 ///
 /// On a client with a lane it lies in shared memory that every local receiver reads in place; otherwise it is heap
 /// memory that is sent. Dropping it unsent gives it back.
+///
+/// # Examples
+/// ```no_run
+/// # async fn camera(client: busway::Client, pixels: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut frame = client.loan(pixels.len());
+/// frame.copy_from_slice(pixels);
+/// client.publish("camera/front", frame).await?;
+///
+/// let picture = client.loan_zeroed(1 << 20).freeze(); // to send it more than once
+/// client.send("viewer", picture.clone()).await?;
+/// client.send("recorder", picture).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Loan {
     memory: Memory,
 }

@@ -22,6 +22,22 @@ use crate::policy::SlowPolicy;
 /// Clones share the connection and one receive queue (a frame goes to one of them); every method takes `&self`, from
 /// any thread. Dropping the last clone waits until what was accepted is written and the broker has read it, and ends
 /// the connection.
+///
+/// # Examples
+/// ```no_run
+/// # fn light() -> Result<(), Box<dyn std::error::Error>> {
+/// use busway::QoS;
+/// use busway::blocking::Client;
+///
+/// let client = Client::connect_default("light")?;
+/// client.subscribe("light/+/set").wait()?;
+/// client.send("planner", "ready").qos(QoS::Processed).wait()?;
+/// for frame in &client {
+///     println!("{:?} from {}: {} bytes", frame.topic(), frame.sender(), frame.payload().len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     owner: Arc<Owner>,
@@ -40,6 +56,19 @@ impl Client {
     /// When the broker cannot be reached, is none, or refuses the name.
     pub fn connect(endpoint: impl Into<Endpoint>, name: &str) -> Result<Self, ConnectError> {
         Self::builder(endpoint, name).connect()
+    }
+
+    /// As [`Client::connect_default`](client::Client::connect_default).
+    ///
+    /// # Errors
+    /// As those of [`connect`](Client::connect); [`ConnectError::NoBroker`] says where it has looked.
+    pub fn connect_default(name: &str) -> Result<Self, ConnectError> {
+        Self::default_builder(name).connect()
+    }
+
+    /// As [`connect_default`](Client::connect_default), with options.
+    pub fn default_builder(name: &str) -> Builder<Self> {
+        Builder::to_default(name)
     }
 
     /// A connection with options.
@@ -113,8 +142,8 @@ impl Client {
         self.runtime().run(self.owner.client.wait_for_lane(timeout)).unwrap_or(Err(LaneOff::Disconnected))
     }
 
-    /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several
-    /// (an array, slice or `Vec` of them). Confirmed unless [`Filters::qos`] says otherwise.
+    /// Subscribes to topics, as [`Client::subscribe`](client::Client::subscribe). Confirmed unless [`Filters::qos`] says
+    /// otherwise.
     pub fn subscribe<'a>(&'a self, filters: impl IntoFilters<'a>) -> Filters<'a> {
         Filters::new(self.runtime(), self.owner.client.subscribe(filters))
     }

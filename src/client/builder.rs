@@ -1,6 +1,7 @@
 //! Options of a connection.
 
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use busway_net::link::{BusyPoll, Endpoint, OutboxLimits};
@@ -10,6 +11,7 @@ use super::error::ConnectError;
 use super::queue::ReceiveQueue;
 use super::remote::Remote;
 use super::{Client, Link};
+use crate::default_socket::default_sockets;
 #[cfg(feature = "shm")]
 use crate::lane::LaneOff;
 use crate::lane::ShmTrust;
@@ -41,6 +43,8 @@ impl Default for Reconnect {
 pub struct Builder<C = Client> {
     name: String,
     options: Options,
+    /// Of the default sockets, the first at which a broker answers, in place of the endpoint.
+    is_default: bool,
     client: PhantomData<fn() -> C>,
 }
 
@@ -81,7 +85,12 @@ impl<C> Builder<C> {
             shm_trust: ShmTrust::SameUser,
             busy_poll: BusyPoll::BUDGET,
         };
-        Self { name: name.to_owned(), options, client: PhantomData }
+        Self { name: name.to_owned(), options, is_default: false, client: PhantomData }
+    }
+
+    /// To the first default socket at which a broker answers.
+    pub(crate) fn to_default(name: &str) -> Self {
+        Self { is_default: true, ..Self::new(Endpoint::Unix(PathBuf::new()), name) }
     }
 
     /// How long connecting, and each confirmation, may take (5 s).
@@ -147,8 +156,23 @@ impl<C> Builder<C> {
     }
 
     pub(crate) async fn connect_client(self) -> Result<Client, ConnectError> {
-        let Self { name, options, .. } = self;
+        let Self { name, mut options, is_default, .. } = self;
         let name = ClientName::parse(&name, &options.limits)?;
+        if !is_default {
+            return Self::connect_to(options, name).await;
+        }
+        let mut tried = Vec::new();
+        for path in default_sockets() {
+            options.endpoint = path.into();
+            match Self::connect_to(options.clone(), name.clone()).await {
+                Err(ConnectError::Unreachable { endpoint, source }) => tried.push((endpoint, source)),
+                connected => return connected,
+            }
+        }
+        Err(ConnectError::NoBroker { tried })
+    }
+
+    async fn connect_to(options: Options, name: ClientName) -> Result<Client, ConnectError> {
         let queue = ReceiveQueue::new(options.queue.frames, options.queue.bytes);
         let remote = Remote::connect(options, name.clone(), queue.clone()).await?;
         Ok(Client::new(name, queue, Link::Remote(remote)))

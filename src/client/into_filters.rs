@@ -36,8 +36,32 @@ impl<'a, T: AsRef<str>, const N: usize> IntoFilters<'a> for &'a [T; N] {
     }
 }
 
+impl<'a> IntoFilters<'a> for Vec<&'a str> {
+    fn into_filters(self) -> Vec<&'a str> {
+        self
+    }
+}
+
 impl<'a, const N: usize> IntoFilters<'a> for [&'a str; N] {
     fn into_filters(self) -> Vec<&'a str> {
         self.to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters<'a>(filters: impl IntoFilters<'a>) -> Vec<&'a str> {
+        filters.into_filters()
+    }
+
+    #[test]
+    fn all_forms_that_are_promised_are_taken() {
+        let owned = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!((filters("a"), filters(&owned[0])), (vec!["a"], vec!["a"]));
+        for taken in [filters(["a", "b"]), filters(vec!["a", "b"]), filters(&owned), filters(&owned[..])] {
+            assert_eq!(taken, ["a", "b"]);
+        }
     }
 }

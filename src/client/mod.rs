@@ -60,6 +60,22 @@ use waiting_room::WaitingRoom;
 ///
 /// Clones share the connection and one receive queue (a frame goes to one of them); every method takes `&self`.
 /// When the last clone is dropped, what was accepted is still written, then the connection ends.
+///
+/// # Examples
+/// ```no_run
+/// # async fn light() -> Result<(), Box<dyn std::error::Error>> {
+/// use busway::{Client, QoS};
+///
+/// let client = Client::connect_default("light").await?;
+/// client.subscribe(["light/+/set", "all/#"]).await?;
+/// client.publish("light/kitchen", "on").await?; // accepted for sending
+/// client.send("planner", "ready").qos(QoS::Processed).await?; // in the planner's queue, or an error
+/// while let Some(frame) = client.recv().await {
+///     println!("{:?} from {}: {} bytes", frame.topic(), frame.sender(), frame.payload().len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -90,6 +106,23 @@ impl Client {
     /// Outside of a tokio runtime.
     pub async fn connect(endpoint: impl Into<Endpoint>, name: &str) -> Result<Self, ConnectError> {
         Self::builder(endpoint, name).connect().await
+    }
+
+    /// As [`connect`](Client::connect), to the broker of this user or of the system: the first of the
+    /// [default sockets](crate::default_sockets) at which one answers, where `busway` looks, too.
+    ///
+    /// # Errors
+    /// As those of [`connect`](Client::connect); [`ConnectError::NoBroker`] says where it has looked.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect_default(name: &str) -> Result<Self, ConnectError> {
+        Self::default_builder(name).connect().await
+    }
+
+    /// As [`connect_default`](Client::connect_default), with options.
+    pub fn default_builder(name: &str) -> Builder {
+        Builder::to_default(name)
     }
 
     /// A connection with options.
@@ -172,8 +205,12 @@ impl Client {
         loan
     }
 
-    /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several
-    /// (an array, slice or `Vec` of them). Confirmed unless [`Filters::qos`] says otherwise.
+    /// Subscribes to topics: they split on `/`, `+` is one level, `#` all that follow. Takes one filter, or several: an
+    /// array or `Vec` of `&str`, or a reference to an array, slice or `Vec` of any text. Confirmed unless
+    /// [`Filters::qos`] says otherwise.
+    ///
+    /// Every filter is taken, as brokers always have: what follows a `#` means nothing (`a/#/b` is `a/#`), and within a
+    /// level `+` and `#` are letters like others (`a+/b` matches the topic `a+/b` alone).
     pub fn subscribe<'a>(&'a self, filters: impl IntoFilters<'a>) -> Filters<'a> {
         Filters::new(self, wire::Operation::Subscribe, filters.into_filters())
     }

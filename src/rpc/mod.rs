@@ -70,6 +70,21 @@ use shared::Shared;
 /// [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, what waits is
 /// dropped, and the connection ends unless the application has a clone of the client. Handlers that keep an `Rpc` of
 /// their own service keep it alive, until [`close`](Rpc::close) or the end of the connection.
+///
+/// # Examples
+/// ```no_run
+/// # async fn switch() -> Result<(), Box<dyn std::error::Error>> {
+/// use busway::{Client, rpc::{CallError, Rpc}};
+///
+/// let rpc = Rpc::new(Client::connect_default("switch").await?, ()); // it calls, and answers nothing
+/// match rpc.call("lamp", "state", "").await {
+///     Ok(state) => println!("{} bytes", state.len()),
+///     Err(CallError::Answered(error)) => println!("the lamp says no: {error}"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "serving ends when it is dropped"]
 #[derive(Clone)]
 pub struct Rpc {

@@ -100,6 +100,66 @@ async fn names_that_no_broker_takes_are_refused_before_connecting() {
     }
 }
 
+/// What `main` shows of an error that it returns is for people.
+#[test]
+fn errors_read_the_same_wherever_they_are_shown() {
+    use busway::client::SendError;
+    let endpoint = Endpoint::from("/nowhere/bus.sock");
+    let unreachable = ConnectError::Unreachable { endpoint, source: std::io::ErrorKind::NotFound.into() };
+    let errors: [Box<dyn std::error::Error>; 5] = [
+        Box::new(unreachable),
+        Box::new(ConnectError::Name(NameFault::Empty)),
+        Box::new(SendError::Refused(ResultCode::NOT_DELIVERED)),
+        Box::new(busway::LaneOff::Negotiating),
+        Box::new(busway::broker::BindError::Live("/nowhere/bus.sock".into())),
+    ];
+    for error in errors {
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
+}
+
+/// Where a child of the next test is to find a broker.
+const DEFAULT: &str = "BUSWAY_TEST_OF_DEFAULT_SOCKET";
+
+#[test]
+#[allow(clippy::print_stdout, reason = "a child tells what it has found")]
+fn a_broker_at_a_default_socket_is_found() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    if let Ok(way) = std::env::var(DEFAULT) {
+        let found = if way == "blocking" {
+            busway::blocking::Client::connect_default("anna").map(|client| client.name().to_owned())
+        } else {
+            runtime.block_on(Client::connect_default("anna")).map(|client| client.name().to_owned())
+        };
+        println!("found: {found:?}");
+        return;
+    }
+    if std::os::unix::net::UnixStream::connect("/run/busway/busway.sock").is_ok() {
+        // The system's broker goes first.
+        return;
+    }
+    let session = TemporaryDirectory::new();
+    let ask = |way: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("it runs"));
+        child.args(["--exact", "connecting::a_broker_at_a_default_socket_is_found", "--nocapture"]);
+        let asked = child.env(DEFAULT, way).env("XDG_RUNTIME_DIR", session.as_ref()).output().expect("it runs");
+        String::from_utf8_lossy(&asked.stdout).into_owned()
+    };
+    let alone = ask("async");
+    let own = session.join("busway.sock").display().to_string();
+    assert!(
+        alone.contains("found: Err(no broker at the default sockets (/run/busway/") && alone.contains(&own),
+        "{alone}"
+    );
+    let broker = runtime.block_on(busway::broker::Broker::builder().unix(session.join("busway.sock")).start());
+    let _broker = broker.expect("a fresh path can be bound");
+    for way in ["async", "blocking"] {
+        let found = ask(way);
+        assert!(found.contains("found: Ok(\"anna\")"), "{found}");
+    }
+}
+
 /// Nobody is there: the error names the place and says so.
 async fn expect_unreachable(endpoint: impl Into<Endpoint>) {
     let endpoint = endpoint.into();

@@ -46,7 +46,7 @@ pub(crate) async fn connect_as(
     timeout: Duration,
     adjust: impl Fn(Builder) -> Builder,
 ) -> Result<Client, Failure> {
-    let attempt = |endpoint: Endpoint| adjust(Client::builder(endpoint, name).timeout(timeout)).connect();
+    let connect = |builder: Builder| adjust(builder.timeout(timeout)).connect();
     // A variable of the environment that is set to nothing says nothing.
     if let Some(text) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
         let endpoint = Endpoint::from(text);
@@ -57,20 +57,19 @@ pub(crate) async fn connect_as(
             let words = format!("'{text}' is no endpoint: use HOST:PORT, or a path with a / in it or .sock at its end");
             Options::command().error(ErrorKind::InvalidValue, words).exit()
         }
-        return Ok(attempt(endpoint).await?);
+        return Ok(connect(Client::builder(endpoint, name)).await?);
     }
-    let mut tried = Vec::new();
-    for path in busway::default_sockets() {
-        match attempt(Endpoint::from(path)).await {
-            Ok(client) => return Ok(client),
-            Err(ConnectError::Unreachable { endpoint, source }) => tried.push(format!("  {endpoint}: {source}")),
-            Err(error) => return Err(error.into()),
+    connect(Client::default_builder(name)).await.map_err(|error| match error {
+        ConnectError::NoBroker { tried } => {
+            let tried: Vec<_> = tried.iter().map(|(endpoint, source)| format!("  {endpoint}: {source}")).collect();
+            Failure::NoBroker(format!(
+                "no broker at the default sockets:\n{}\nstart one with `buswayd`, or say with -c or $BUSWAY_CONNECT \
+                 where it is",
+                tried.join("\n")
+            ))
         }
-    }
-    Err(Failure::NoBroker(format!(
-        "no broker at the default sockets:\n{}\nstart one with `buswayd`, or say with -c or $BUSWAY_CONNECT where it is",
-        tried.join("\n")
-    )))
+        error => error.into(),
+    })
 }
 
 /// The name that was asked for, or one that says whose client this is.

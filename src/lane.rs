@@ -25,8 +25,9 @@ mod control_frame;
 mod down;
 #[cfg(feature = "shm")]
 mod fragments;
-#[cfg(all(feature = "shm", feature = "broker"))]
+#[cfg(feature = "shm")]
 mod giving_way;
+#[cfg(all(feature = "shm", feature = "broker"))]
 mod host;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod intake;

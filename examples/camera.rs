@@ -13,7 +13,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use busway::{Client, Loan, default_sockets};
+use busway::{Client, Loan};
 
 const LENGTH: usize = 1920 * 1080 * 3;
 const RATE: u32 = 60;
@@ -21,13 +21,11 @@ const TOPIC: &str = "camera/front";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let sockets = default_sockets();
-    let path = sockets.iter().find(|path| path.exists()).ok_or("no broker is running: start buswayd first")?;
     if std::env::args().nth(1).as_deref() == Some("view") {
-        let client = Client::connect(path.as_path(), &format!("viewer.{}", std::process::id())).await?;
+        let client = Client::connect_default(&format!("viewer.{}", std::process::id())).await?;
         view(&client).await
     } else {
-        let client = Client::connect(path.as_path(), "camera.front").await?;
+        let client = Client::connect_default("camera.front").await?;
         publish(&client).await
     }
 }

@@ -35,6 +35,7 @@ mod intake;
 mod introductions;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod local_sink;
+#[cfg(feature = "shm")]
 mod memory_limit;
 mod options;
 #[cfg(feature = "broker")]

@@ -41,6 +41,8 @@ mod options;
 #[cfg(feature = "broker")]
 mod outgoing;
 #[cfg(feature = "broker")]
+mod overflow;
+#[cfg(feature = "broker")]
 mod patient_sink;
 #[cfg(feature = "shm")]
 mod payload_batch;

@@ -35,8 +35,21 @@ pub enum SlowPolicy {
     /// room. Order between topics is that in which their first ones came. Messages and broadcasts: as
     /// [`DropOldest`](Self::DropOldest).
     Latest,
-    /// The sender waits for room, for at most so long, and its confirmation with it; it sends nothing else meanwhile.
-    /// Then the frame is dropped, and until the receiver has read something, others are without a wait.
+    /// The sender waits for room, and its confirmation with it; it sends nothing else meanwhile. It gives up when the
+    /// receiver has taken nothing for so long: then the frame is dropped, and until the receiver takes something, other
+    /// frames are without a wait, unless they may wait for longer.
+    ///
+    /// - What a receiver takes is seen in steps, and a bound should be several times what it needs for one: a few frames on
+    ///   the lane and of a client in the broker's process, some 64 KiB over a UNIX socket, and as much as the systems at
+    ///   both ends make of it over TCP.
+    /// - Senders wait for what the client reads, and it stops reading when its receive queue is full: its own
+    ///   confirmations are behind the frames that it does not read. **Whoever receives must not wait for a confirmation
+    ///   between two frames**: with a full queue it comes only when room is made, by nobody, and the operation ends with
+    ///   [`Timeout`](crate::client::SendError::Timeout). Send without a confirmation (`QoS::No`) there, await it in another
+    ///   task than the one that receives, or send by a second client. In-process clients are not affected.
+    /// - Beside `Rpc`, which takes the frames of its client into a queue of its own, nobody waits for the application: a
+    ///   frame for which that queue has no room is dropped, as with [`DropNewest`](Self::DropNewest). The broker's part
+    ///   holds: senders wait for a process that does not read.
     Wait(Duration),
 }
 

@@ -203,7 +203,7 @@ impl Builder {
     }
 
     /// The longest [`SlowPolicy::Wait`] that a client may ask for (1 s): for so long it can hold up whoever sends to it,
-    /// again whenever it has read something. Zero refuses all.
+    /// again whenever it has taken something, however little. Zero refuses all.
     pub fn max_wait(mut self, bound: Duration) -> Self {
         self.slow_receivers.max_wait = bound;
         self

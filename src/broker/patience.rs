@@ -4,16 +4,23 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use busway_net::wire::{FrameKind, ResultCode};
 
 use super::peer::Peer;
 use super::router::Router;
 use super::touched::{HeldAnswer, Touched, Wait};
-use crate::lane::{Declined, StoredFrame};
+use crate::lane::Declined;
 use crate::policy::SlowPolicy;
 
 /// A bound beyond this is none; the clock cannot be asked for any.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+/// Who waits looks so many times within its bound whether the receiver has taken anything, ...
+const LOOKS: u32 = 8;
+/// ... and not less often than this.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
 impl Router {
     /// Waits until the receivers of the operation at hand have room, for as long as their policies say, or does what
@@ -38,12 +45,14 @@ impl Router {
     /// Delivers what waits for room; says whether all of it was.
     pub(crate) async fn wait_for_room(&self, touched: &mut Touched) -> ResultCode {
         let waits = std::mem::take(&mut touched.waits);
-        let since = tokio::time::Instant::now();
+        // Of all of them from the beginning: one after the other must not have its bound once more.
+        let begin = Instant::now();
+        let seen: Vec<u64> = waits.iter().map(|wait| wait.peer.sink.progress()).collect();
         let mut code = ResultCode::OK;
         // Who has not to wait gets its frame now.
         self.finish(touched);
-        for Wait { peer, frame, bound } in waits {
-            if !self.deliver_late(&peer, &frame, since + bound.min(LONGEST_WAIT), touched).await {
+        for (wait, seen) in waits.into_iter().zip(seen) {
+            if !self.deliver_late(&wait, (seen, begin), touched).await {
                 code = ResultCode::NOT_DELIVERED;
             }
             self.finish(touched);
@@ -51,27 +60,33 @@ impl Router {
         code
     }
 
-    async fn deliver_late(
-        &self,
-        peer: &Arc<Peer>,
-        frame: &StoredFrame,
-        deadline: tokio::time::Instant,
-        touched: &mut Touched,
-    ) -> bool {
+    /// Waits until a receiver has room, for as long as it takes something at least once within its bound. `seen` is how
+    /// far it had come, and when it had not come further.
+    async fn deliver_late(&self, wait: &Wait, mut seen: (u64, Instant), touched: &mut Touched) -> bool {
+        let Wait { peer, frame, bound } = wait;
+        let bound = bound.min(&LONGEST_WAIT);
         let Some(room) = peer.sink.room() else { return false };
         loop {
             let mut has_room = pin!(room.notified());
             // From here on, so that no room is missed that comes before the look.
             has_room.as_mut().enable();
+            let progress = peer.sink.progress();
+            if progress != seen.0 {
+                seen = (progress, Instant::now());
+            }
             match peer.sink.offer(touched.token(), &frame.outgoing()) {
                 Ok(touch) => touched.heed(peer, touch),
                 Err(Declined::Wait(_)) => {
-                    if tokio::time::timeout_at(deadline, has_room).await.is_ok() {
-                        continue;
+                    let left = bound.saturating_sub(seen.1.elapsed());
+                    if left.is_zero() {
+                        peer.sink.stall(*bound);
+                        self.lose(peer, 1);
+                        return false;
                     }
-                    peer.sink.stall();
-                    self.lose(peer, 1);
-                    return false;
+                    // Also without being told: little room is a reason to go on, and no reason to tell.
+                    let look = (*bound / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+                    let _ = tokio::time::timeout(look.min(left), has_room).await;
+                    continue;
                 }
                 Err(declined) => {
                     self.on_declined(peer, declined, touched);

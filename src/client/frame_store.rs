@@ -47,6 +47,12 @@ impl FrameStore {
         self.len() >= self.limits.0 || self.waiting_bytes() >= self.limits.1
     }
 
+    /// For how many frames there is room, whatever their bytes.
+    #[cfg(feature = "shm")]
+    pub(super) fn room(&self) -> usize {
+        self.limits.0.saturating_sub(self.len())
+    }
+
     /// Whether there is room for a frame: a payload in shared memory needs none.
     #[inline]
     pub(super) fn has_room(&self, frame: &Frame) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -39,6 +40,10 @@ struct Shared {
     connection: Option<Arc<watch::Sender<ConnectionState>>>,
 }
 
+/// Frames that are taken at once by a full queue: for each alone its reader would have to be woken.
+#[cfg(feature = "shm")]
+const SHORTEST_TURN: usize = 8;
+
 /// Counts itself among those that wait.
 struct Waiting<'a>(&'a Shared);
 
@@ -63,6 +68,8 @@ pub(crate) struct QueueLevel {
     pub(crate) bytes: usize,
     pub(crate) taken_frames: u64,
     pub(crate) taken_bytes: u64,
+    /// Frames that had arrived up to the one received last.
+    pub(crate) position: u64,
 }
 
 impl ReceiveQueue {
@@ -149,11 +156,21 @@ impl ReceiveQueue {
         state.frames.is_full() && !state.closed
     }
 
-    /// A sender has waited in vain: its frame is lost.
+    /// How many frames may be taken at once: where senders are to wait, about as many as there is room for, so that the
+    /// broker sees each time that some were received.
+    #[cfg(feature = "shm")]
+    pub(crate) fn turn(&self) -> usize {
+        if !self.shared.rules.has_wait() {
+            return usize::MAX;
+        }
+        self.shared.state.lock().frames.room().max(SHORTEST_TURN)
+    }
+
+    /// A sender has waited for so long in vain: its frame is lost.
     #[cfg(feature = "broker")]
-    pub(crate) fn stall(&self) {
+    pub(crate) fn stall(&self, bound: Duration) {
         let mut state = self.shared.state.lock();
-        state.is_stalled = true;
+        state.stalled_for = state.stalled_for.max(bound);
         state.lose(1);
     }
 
@@ -217,7 +234,7 @@ impl ReceiveQueue {
             return is_end.then_some(None);
         };
         state.position += 1 + frame.lost_before();
-        state.is_stalled = false;
+        state.stalled_for = Duration::ZERO;
         let position = state.position;
         // Another clone may be waiting for what is left.
         let is_awaited = (!state.frames.is_empty() || state.closed) && self.shared.is_awaited(own);
@@ -266,6 +283,7 @@ impl ReceiveQueue {
             bytes: state.frames.waiting_bytes(),
             taken_frames: state.taken_frames,
             taken_bytes: state.taken_bytes,
+            position: state.position,
         }
     }
 }

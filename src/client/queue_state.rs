@@ -1,6 +1,5 @@
 //! What stands in a receive queue, and what is counted of it: all that its lock guards.
 
-#[cfg(feature = "broker")]
 use std::time::Duration;
 
 use super::frame_store::FrameStore;
@@ -35,8 +34,8 @@ pub(super) struct State {
     /// Frames that had arrived up to the one taken last, lost ones included.
     pub(super) position: u64,
     pub(super) closed: bool,
-    /// A sender has waited in vain, and nothing was taken since.
-    pub(super) is_stalled: bool,
+    /// The longest bound for which a sender has waited in vain since something was taken.
+    pub(super) stalled_for: Duration,
 }
 
 /// A frame for which there is no room.
@@ -63,7 +62,7 @@ impl State {
             taken_bytes: 0,
             position: 0,
             closed: false,
-            is_stalled: false,
+            stalled_for: Duration::ZERO,
         }
     }
 
@@ -113,8 +112,8 @@ impl State {
                 Unpushed::Lost(None)
             }
             #[cfg(feature = "broker")]
-            Pushed::Full(_) if self.at_wait == AtWait::Ask && !self.is_stalled => match policy {
-                SlowPolicy::Wait(bound) => {
+            Pushed::Full(_) if self.at_wait == AtWait::Ask => match policy {
+                SlowPolicy::Wait(bound) if bound > self.stalled_for => {
                     self.arrived -= 1;
                     Unpushed::Wait(bound)
                 }

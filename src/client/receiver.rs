@@ -169,11 +169,12 @@ impl Receiver {
         self.descriptors.clear();
     }
 
-    /// Decodes what has come by the lane; says how many records that were, and whether there may be more.
+    /// Decodes what has come by the lane, at most `turn` records; says how many that were, and whether there may be more.
     #[cfg(feature = "shm")]
-    pub(super) fn decode_lane(&mut self, intake: &mut DownIntake) -> Result<(usize, bool), LaneFault> {
-        let mut records = TURN_RECORDS;
-        for count in 0..TURN_RECORDS {
+    pub(super) fn decode_lane(&mut self, intake: &mut DownIntake, turn: usize) -> Result<(usize, bool), LaneFault> {
+        let turn = turn.min(TURN_RECORDS);
+        let mut records = turn;
+        for count in 0..turn {
             match intake.next_arrival(&self.pool)? {
                 None => {
                     records = count;
@@ -202,7 +203,7 @@ impl Receiver {
             }
         }
         intake.release();
-        Ok((records, records == TURN_RECORDS))
+        Ok((records, records == turn))
     }
 
     /// Gives the read buffer back when nothing is in it.

@@ -33,7 +33,7 @@ impl Client {
     ///
     /// Without a policy the broker [cuts](SlowPolicy::Cut) a client that does not read, and a receive queue drops the
     /// newest. Policies hold across reconnections. With [`SlowPolicy::Wait`], confirmations of this client's own
-    /// operations wait as well while its receive queue is full.
+    /// operations wait as well while its receive queue is full: they are not to be awaited by whoever receives.
     ///
     /// # Errors
     /// When the broker knows no policies (only Busway's does), or does not allow this one.

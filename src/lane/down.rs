@@ -140,9 +140,9 @@ impl DownLane {
         self.queue.note(Head::new(operation::GAP, 0, 0, frames));
     }
 
-    /// As [`LaneQueue::poll_written`].
-    pub(super) fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool> {
-        self.queue.poll_written(context)
+    /// As [`LaneQueue::poll_below`].
+    pub(super) fn poll_below(&self, context: &mut Context<'_>, limits: OutboxLimits) -> Poll<bool> {
+        self.queue.poll_below(context, limits)
     }
 
     pub(crate) fn flush(&self) {
@@ -206,8 +206,9 @@ impl DownLane {
         self.resume();
     }
 
-    /// Goes on with what may have waited for an introduction. Who breaks the rules is seen by its connection's task.
-    fn resume(&self) {
+    /// Goes on with what may have waited for an introduction, or for room. Who breaks the rules is seen by its
+    /// connection's task.
+    pub(super) fn resume(&self) {
         let _ = self.queue.pump();
     }
 

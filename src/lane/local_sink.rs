@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
-use busway_net::link::{Level, Outbox, Refused, Touch, Watch};
+use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch, Watch};
 use busway_net::wire::{BrokerTag, Payloads, ResultCode};
 use parking_lot::Mutex;
 
@@ -155,13 +155,24 @@ impl Sink for Arc<LocalSink> {
 }
 
 impl RemoteSink for Arc<LocalSink> {
-    fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool> {
+    fn poll_below(&self, context: &mut Context<'_>, window: OutboxLimits) -> Poll<bool> {
+        let Some(lane) = self.lane() else { return self.socket.poll_below(context, window) };
         // What went to the socket before the switch comes before what waits before the lane.
-        let is_open = ready!(self.socket.poll_drained(context));
-        match self.lane() {
-            Some(lane) if is_open => lane.poll_drained(context),
-            _ => Poll::Ready(is_open),
+        match ready!(self.socket.outbox.poll_written(context)) {
+            true => lane.poll_below(context, window),
+            false => Poll::Ready(false),
         }
+    }
+
+    fn move_on(&self) {
+        match self.lane() {
+            Some(lane) => lane.resume(),
+            None => self.socket.move_on(),
+        }
+    }
+
+    fn narrow(&self) {
+        self.socket.narrow();
     }
 
     fn tell_gap(&self, frames: u32) {

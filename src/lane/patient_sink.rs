@@ -2,24 +2,21 @@
 //!
 //! Until a policy is set this is the sink within. Then the sink within is kept nearly empty, and what it has no room for
 //! waits here, where frames can still be dropped: bytes that are encoded for a socket or a ring cannot. A task moves
-//! frames on whenever the sink within has drained.
+//! frames on whenever the sink within has taken some.
 
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
 use busway_net::wire::{Payloads, ResultCode};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::coop::consume_budget;
 
+use super::overflow::{Overflow, State};
 use super::{Declined, LaneStatus, Outgoing, RemoteSink, Sink, StoredFrame};
-use crate::policy::{PolicyQueue, Pushed, Queued, Rules, SlowPolicy};
-
-/// What the sink within may hold before frames wait here.
-const WINDOW: OutboxLimits = OutboxLimits { frames: 256, bytes: 256 << 10 };
+use crate::policy::{Pushed, SlowPolicy};
 
 /// A sink with room for frames that may be dropped.
 pub(crate) struct PatientSink<S> {
@@ -30,32 +27,6 @@ pub(crate) struct PatientSink<S> {
     overflow: OnceLock<Arc<Overflow>>,
     /// Nobody would end the task of an overflow that comes after the end.
     is_closed: Mutex<bool>,
-}
-
-/// What waits, and what may be done with it.
-struct Overflow {
-    state: Mutex<State>,
-    window: OutboxLimits,
-    /// Something waits for the task that moves it on, or everything has ended.
-    filled: Notify,
-    room: Notify,
-    dropped: AtomicU64,
-}
-
-struct State {
-    rules: Rules,
-    queue: PolicyQueue<StoredFrame>,
-    is_stalled: bool,
-    is_closed: bool,
-}
-
-/// How far moving frames on has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moved {
-    /// Nothing waits any longer.
-    All,
-    Some,
-    Closed,
 }
 
 impl<S: RemoteSink> PatientSink<S> {
@@ -71,10 +42,20 @@ impl<S: RemoteSink> PatientSink<S> {
         }
     }
 
-    /// Whether the sink within takes frames at the moment.
-    fn has_drained(&self, window: OutboxLimits) -> bool {
-        let level = self.within.level();
-        level.frames < window.frames && level.bytes < window.bytes
+    /// What becomes of a frame that finds no room, and none that may be dropped for it.
+    fn refuse(&self, state: &mut State, policy: SlowPolicy) -> Declined {
+        match policy {
+            SlowPolicy::Wait(bound) if bound > state.stalled.0 => Declined::Wait(bound),
+            SlowPolicy::Wait(bound) if self.within.level().progress != state.stalled.1 => {
+                state.stalled.0 = Duration::ZERO;
+                Declined::Wait(bound)
+            }
+            SlowPolicy::Cut => Declined::Full,
+            _ => {
+                state.queue.add_gap(1);
+                Declined::Dropped
+            }
+        }
     }
 
     fn offer_patiently(&self, overflow: &Overflow, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Declined> {
@@ -83,7 +64,7 @@ impl<S: RemoteSink> PatientSink<S> {
             return Err(Declined::Closed);
         }
         // Under the lock, so that nothing overtakes what waits.
-        if state.queue.is_empty() && self.has_drained(overflow.window) {
+        if state.queue.is_empty() && overflow.is_below(self.within.level()) {
             return self.within.offer(token, frame);
         }
         let topic = frame.names.topic.as_deref();
@@ -95,7 +76,7 @@ impl<S: RemoteSink> PatientSink<S> {
         // Before the frame is made, which may copy a large payload.
         let may_make_room = policy.may_drop_waiting() || policy == SlowPolicy::Cut && state.queue.has_droppable();
         if state.queue.is_full() && !may_make_room {
-            return Err(state.refuse(policy));
+            return Err(self.refuse(&mut state, policy));
         }
         match state.queue.push(StoredFrame::new(frame, self.receiver), policy) {
             Pushed::Taken { dropped } => {
@@ -108,21 +89,7 @@ impl<S: RemoteSink> PatientSink<S> {
                 overflow.dropped.fetch_add(older, Ordering::Relaxed);
                 Err(Declined::Dropped)
             }
-            Pushed::Full(_) => Err(state.refuse(policy)),
-        }
-    }
-}
-
-impl State {
-    /// What becomes of a frame that finds no room, and none that may be dropped for it.
-    fn refuse(&mut self, policy: SlowPolicy) -> Declined {
-        match policy {
-            SlowPolicy::Wait(bound) if !self.is_stalled => Declined::Wait(bound),
-            SlowPolicy::Cut => Declined::Full,
-            _ => {
-                self.queue.add_gap(1);
-                Declined::Dropped
-            }
+            Pushed::Full(_) => Err(self.refuse(&mut state, policy)),
         }
     }
 }
@@ -190,6 +157,9 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
             overflow
         });
         drop(is_closed);
+        if let SlowPolicy::Wait(_) = policy {
+            self.within.narrow();
+        }
         let is_set = {
             let mut state = overflow.state.lock();
             match filter {
@@ -215,10 +185,17 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
         self.overflow.get().map(|overflow| &overflow.room)
     }
 
-    fn stall(&self) {
+    fn progress(&self) -> u64 {
+        self.within.move_on();
+        self.within.level().progress
+    }
+
+    fn stall(&self, bound: Duration) {
         if let Some(overflow) = self.overflow.get() {
             let mut state = overflow.state.lock();
-            state.is_stalled = true;
+            let progress = self.within.level().progress;
+            let before = if progress == state.stalled.1 { state.stalled.0 } else { Duration::ZERO };
+            state.stalled = (before.max(bound), progress);
             state.queue.add_gap(1);
         }
     }
@@ -234,104 +211,9 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
     }
 }
 
-impl Overflow {
-    fn new(limits: OutboxLimits) -> Self {
-        let state = State {
-            rules: Rules::default(),
-            queue: PolicyQueue::new(limits.frames, limits.bytes),
-            is_stalled: false,
-            is_closed: false,
-        };
-        // The rest is for acknowledgements, which do not wait here.
-        let window = OutboxLimits {
-            frames: WINDOW.frames.min(limits.frames / 2).max(1),
-            bytes: WINDOW.bytes.min(limits.bytes / 2).max(1),
-        };
-        Self {
-            state: Mutex::new(state),
-            window,
-            filled: Notify::new(),
-            room: Notify::new(),
-            dropped: AtomicU64::new(0),
-        }
-    }
-
-    /// Takes no more; says how many frames and bytes waited.
-    fn close(&self) -> (usize, usize) {
-        let mut state = self.state.lock();
-        state.is_closed = true;
-        let waiting = std::mem::replace(&mut state.queue, PolicyQueue::new(1, 1));
-        drop(state);
-        self.filled.notify_one();
-        self.room.notify_waiters();
-        (waiting.len(), waiting.waiting_bytes())
-    }
-
-    /// Moves what waits on, until the connection ends.
-    async fn move_on<S: RemoteSink>(self: Arc<Self>, within: S) {
-        loop {
-            self.filled.notified().await;
-            loop {
-                if !poll_fn(|context| within.poll_drained(context)).await {
-                    return;
-                }
-                let moved = self.refill(&within);
-                within.flush();
-                match moved {
-                    // A peer that takes one frame at a time must not keep others from running.
-                    Moved::Some => consume_budget().await,
-                    Moved::All => break,
-                    Moved::Closed => return,
-                }
-            }
-        }
-    }
-
-    /// Moves as much as the window takes.
-    fn refill<S: RemoteSink>(&self, within: &S) -> Moved {
-        let mut state = self.state.lock();
-        let (mut frames, mut bytes) = (0, 0);
-        while !state.is_closed && frames < self.window.frames && bytes < self.window.bytes {
-            let gap = state.queue.take_gap();
-            if gap > 0 {
-                tell_gap(within, gap);
-            }
-            let Some(frame) = state.queue.front() else { break };
-            match within.offer(0, &frame.outgoing()) {
-                Ok(_) => {}
-                // Acknowledgements have filled it meanwhile.
-                Err(Declined::Full) => break,
-                Err(_) => return Moved::Closed,
-            }
-            frames += 1;
-            bytes += frame.weight();
-            drop(state.queue.pop());
-        }
-        state.is_stalled = false;
-        let (is_closed, is_empty) = (state.is_closed, state.queue.is_empty());
-        if is_empty && !is_closed {
-            let gap = state.queue.take_last_gap();
-            if gap > 0 {
-                tell_gap(within, gap);
-            }
-        }
-        drop(state);
-        self.room.notify_waiters();
-        match (is_closed, is_empty) {
-            (true, _) => Moved::Closed,
-            (false, true) => Moved::All,
-            (false, false) => Moved::Some,
-        }
-    }
-}
-
 /// What the broker itself publishes.
 fn is_announcement(topic: &str) -> bool {
     topic.starts_with(".broker/")
-}
-
-fn tell_gap(within: &impl RemoteSink, frames: u64) {
-    within.tell_gap(u32::try_from(frames).unwrap_or(u32::MAX));
 }
 
 #[cfg(test)]
@@ -365,9 +247,13 @@ mod tests {
     }
 
     impl RemoteSink for Idle {
-        fn poll_drained(&self, _context: &mut Context<'_>) -> Poll<bool> {
+        fn poll_below(&self, _context: &mut Context<'_>, _window: OutboxLimits) -> Poll<bool> {
             Poll::Ready(true)
         }
+
+        fn move_on(&self) {}
+
+        fn narrow(&self) {}
 
         fn tell_gap(&self, _frames: u32) {}
     }

@@ -287,16 +287,15 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         state.taken_frames
     }
 
-    /// As [`poll_written`](Self::poll_written), for the first `frames` that were taken.
+    /// Ready with `true` when the first `frames` that were taken are in the ring and the other side was rung, with `false`
+    /// when the lane is closed.
     pub(super) fn poll_written_to(&self, context: &mut Context<'_>, frames: u64) -> Poll<bool> {
         let mut state = self.state.lock();
         if state.closed || state.taken_frames - state.backlog.frames() as u64 >= frames {
             self.ring(&mut state);
             return Poll::Ready(!state.closed);
         }
-        if !state.flushing.iter().any(|waker| waker.will_wake(context.waker())) {
-            state.flushing.push(context.waker().clone());
-        }
+        state.wait_for_progress(context);
         Poll::Pending
     }
 
@@ -308,15 +307,15 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         state.waiting.drain(..).for_each(Waker::wake);
     }
 
-    /// Ready with `true` when everything is in the ring and the other side was rung, with `false` when the lane is
-    /// closed.
-    pub(super) fn poll_written(&self, context: &mut Context<'_>) -> Poll<bool> {
+    /// Ready with `true` when less than `limits` waits and the other side was rung, with `false` when the lane is closed.
+    pub(super) fn poll_below(&self, context: &mut Context<'_>, limits: OutboxLimits) -> Poll<bool> {
         let mut state = self.state.lock();
-        if state.closed || state.waiting_frames() == 0 {
+        let is_below = state.waiting_frames() < limits.frames && state.backlog.weight() < limits.bytes;
+        if state.closed || is_below {
             self.ring(&mut state);
             return Poll::Ready(!state.closed);
         }
-        state.wait(context);
+        state.wait_for_progress(context);
         Poll::Pending
     }
 

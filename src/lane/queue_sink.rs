@@ -1,6 +1,7 @@
 //! An in-process client's queue as a sink.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use busway_net::link::{Level, Touch};
 use busway_net::wire::ResultCode;
@@ -83,7 +84,7 @@ impl Sink for QueueSink {
             bytes: level.bytes,
             taken_frames: level.taken_frames,
             taken_bytes: level.taken_bytes,
-            progress: 0,
+            progress: level.position,
         }
     }
 
@@ -103,8 +104,8 @@ impl Sink for QueueSink {
         Some(self.queue.room())
     }
 
-    fn stall(&self) {
-        self.queue.stall();
+    fn stall(&self, bound: Duration) {
+        self.queue.stall(bound);
     }
 
     fn miss(&self) {

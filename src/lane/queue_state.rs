@@ -88,6 +88,13 @@ impl<P: Placing> State<P> {
         }
     }
 
+    /// Remembers who looks whenever there was room.
+    pub(super) fn wait_for_progress(&mut self, context: &Context<'_>) {
+        if !self.flushing.iter().any(|waker| waker.will_wake(context.waker())) {
+            self.flushing.push(context.waker().clone());
+        }
+    }
+
     /// Whether a sleeping consumer is woken although its sender may go on.
     pub(super) fn is_batch_full(&self) -> bool {
         self.producer.unsignaled() >= RING_AT || self.payloads.is_full()

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use busway_net::link::{Level, Refused, Touch};
+use busway_net::link::{Level, OutboxLimits, Refused, Touch};
 use busway_net::wire::{Payloads, ResultCode};
 use tokio::sync::Notify;
 
@@ -87,8 +87,13 @@ pub(crate) trait Sink: Send + Sync {
         None
     }
 
-    /// Somebody has waited in vain: nobody else has to until there is room.
-    fn stall(&self) {}
+    /// Looks how far the receiver has come: a number that stands still as long as it takes nothing.
+    fn progress(&self) -> u64 {
+        self.level().progress
+    }
+
+    /// Somebody has waited for so long in vain: nobody else has to until the receiver takes something, unless for longer.
+    fn stall(&self, _bound: Duration) {}
 
     /// A frame for which its sender should have waited is lost without that: it leaves a gap.
     fn miss(&self) {}
@@ -101,8 +106,14 @@ pub(crate) trait Sink: Send + Sync {
 
 /// The sink of a client in another process, as far as its policies need it.
 pub(crate) trait RemoteSink: Sink + Clone + 'static {
-    /// Ready with `true` when nothing waits, with `false` when the connection has ended.
-    fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool>;
+    /// Ready with `true` when less than `window` waits, with `false` when the connection has ended.
+    fn poll_below(&self, context: &mut Context<'_>, window: OutboxLimits) -> Poll<bool>;
+
+    /// Moves on what there is room for already: of little room nobody tells.
+    fn move_on(&self);
+
+    /// Senders are to wait for this client: it is to be seen soon that it reads.
+    fn narrow(&self);
 
     /// Tells the client how many frames it has lost before the next one.
     fn tell_gap(&self, frames: u32);

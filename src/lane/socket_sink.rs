@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use busway_net::link::{Batch, Level, Outbox, Refused, Touch};
+use busway_net::link::{Batch, Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::{BROKER_PING, BrokerTag, Payloads, ResultCode, encode_acknowledgement, encode_broker_head};
 
 #[cfg(feature = "shm")]
@@ -87,8 +87,16 @@ impl SocketSink {
 }
 
 impl RemoteSink for SocketSink {
-    fn poll_drained(&self, context: &mut Context<'_>) -> Poll<bool> {
-        self.outbox.poll_written(context)
+    fn poll_below(&self, context: &mut Context<'_>, window: OutboxLimits) -> Poll<bool> {
+        self.outbox.poll_below(context, window)
+    }
+
+    fn move_on(&self) {
+        self.outbox.write_on();
+    }
+
+    fn narrow(&self) {
+        self.outbox.narrow();
     }
 
     fn tell_gap(&self, frames: u32) {

@@ -17,6 +17,7 @@ mod scarcity;
 mod silent_broker;
 mod slow_applications;
 mod slow_policies;
+mod slow_readers;
 mod stalled;
 mod support;
 mod waiting;

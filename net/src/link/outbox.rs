@@ -202,6 +202,14 @@ impl Outbox {
         }
     }
 
+    /// Lets the system take less ahead of a peer on a UNIX socket: it is told sooner then that the peer reads.
+    pub fn narrow(&self) {
+        let socket = self.state.lock().socket.clone();
+        if let Some(socket) = socket {
+            socket.narrow();
+        }
+    }
+
     /// Whether more than half of a limit waits.
     pub fn is_half_full(&self) -> bool {
         self.over_half(&self.state.lock())
@@ -224,6 +232,17 @@ impl Outbox {
             return Poll::Ready(state.is_open());
         }
         state.wait(context);
+        Poll::Pending
+    }
+
+    /// Ready with `true` when less than `limits` waits, with `false` when the connection is gone.
+    pub fn poll_below(&self, context: &mut Context<'_>, limits: OutboxLimits) -> Poll<bool> {
+        let mut state = self.state.lock();
+        let is_below = state.frames() < limits.frames && state.bytes() < limits.bytes;
+        if !state.is_open() || is_below {
+            return Poll::Ready(state.is_open());
+        }
+        state.wait_for_progress(context);
         Poll::Pending
     }
 

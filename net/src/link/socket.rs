@@ -21,6 +21,9 @@ use super::watch::{readable, watch};
 
 /// The send buffer asked for on both ends: large payloads then take a fifth fewer turns.
 const SEND_BUFFER: usize = 1 << 20;
+/// That of a broker's socket to a client whose senders wait for it: the system tells of room when three quarters of it are
+/// free, and gives room back in pieces of up to half of it.
+const NARROW_SEND_BUFFER: usize = 64 << 10;
 /// Descriptors that one message may carry.
 pub(super) const MAX_DESCRIPTORS: usize = 8;
 /// For how long a broker's host may acknowledge nothing, or take nothing, before its client gives the connection up. By
@@ -85,6 +88,13 @@ impl Socket {
             }
         }
         Ok(Self { descriptor: watch(File::from(descriptor), Interest::READABLE)? })
+    }
+
+    /// Gives a UNIX socket a small send buffer. What a path of TCP holds is left to the system.
+    pub(super) fn narrow(&self) {
+        if matches!(rustix::net::sockopt::socket_domain(&self.descriptor), Ok(AddressFamily::UNIX)) {
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&self.descriptor, NARROW_SEND_BUFFER / 2);
+        }
     }
 
     /// Takes a connected TCP stream over: no delay, and keep-alive so that a vanished host is noticed.

@@ -154,7 +154,7 @@ impl Remote {
 
     /// Hands on what has come by the lane; says how many records that were, and whether there may be more.
     fn hand_on_lane(&self, receiver: &mut Receiver, intake: &mut DownIntake) -> Result<(usize, bool), String> {
-        let decoded = receiver.decode_lane(intake);
+        let decoded = receiver.decode_lane(intake, self.queue.turn());
         self.deliver(receiver);
         decoded.map_err(|fault| format!("the broker broke the rules of the lane: {fault}"))
     }

@@ -49,6 +49,24 @@ impl Outbox {
         }
     }
 
+    /// Writes what the socket has room for although it was full: the system tells of room only when there is much of it.
+    pub fn write_on(self: &Arc<Self>) {
+        let state = self.state.lock();
+        if !state.blocked || state.busy || state.broken || state.bytes() == 0 {
+            return;
+        }
+        // It stays blocked meanwhile, so that the task that waits for the socket goes on with what is left.
+        match self.write(state) {
+            Outcome::Blocked | Outcome::Paused | Outcome::Closed => {}
+            Outcome::Replaced => self.flush(),
+            Outcome::Done => {
+                self.state.lock().blocked = false;
+                // What came meanwhile was left to that task.
+                self.flush();
+            }
+        }
+    }
+
     /// Writes until nothing is left, blocking the thread for at most `patience`. Says whether all was written; what
     /// was not still goes out as the peer reads, as long as there is a runtime.
     pub fn flush_blocking(self: &Arc<Self>, patience: Duration) -> bool {
@@ -120,6 +138,11 @@ impl Outbox {
             // Somebody else may have taken over, or a new connection may be in place.
             if !state.is_attached_to(&socket) || !state.blocked {
                 return;
+            }
+            if state.busy {
+                // Somebody tries whether there is room.
+                is_full = false;
+                continue;
             }
             state.blocked = false;
             match self.write(state) {

@@ -84,8 +84,11 @@ impl Router {
                         return false;
                     }
                     // Also without being told: little room is a reason to go on, and no reason to tell.
-                    let look = (*bound / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK);
-                    let _ = tokio::time::timeout(look.min(left), has_room).await;
+                    let look = (*bound / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK).min(left);
+                    let before = Instant::now();
+                    let _ = tokio::time::timeout(look, has_room).await;
+                    // Of the time for which the broker stood still itself nobody can say that the receiver did.
+                    seen.1 += before.elapsed().saturating_sub(look);
                     continue;
                 }
                 Err(declined) => {

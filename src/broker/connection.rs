@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use busway_net::link::{Chunk, FrameReader, Origin, Outbox, Readiness, Socket};
 use busway_net::wire::{
@@ -24,6 +25,11 @@ use crate::names::ClientName;
 
 /// Bytes after which a connection lets others have their turn.
 const TURN: usize = 256 << 10;
+
+/// For how long a client is waited for that has gone, before its name is refused to the next one, ...
+const LONGEST_DEPARTURE: Duration = Duration::from_secs(2);
+/// ... and how often it is looked whether everything of it is read.
+const DEPARTURE_LOOK: Duration = Duration::from_millis(1);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -160,12 +166,23 @@ async fn register(
         };
         reader.assembler_mut().consume(used);
         if let Some(name) = name {
+            await_departure(shared, &name).await;
             return enrol(shared, socket, from, name);
         }
         let mut readiness = socket.readable().await?;
         if reader.read(&mut readiness)? == Chunk::End {
             return Err(End::Closed);
         }
+    }
+}
+
+/// Waits for a client that has gone under this name, and of whose frames some are yet to be routed: for its successor the
+/// name is free.
+async fn await_departure(shared: &Shared, name: &ClientName) {
+    let begin = Instant::now();
+    let patience = LONGEST_DEPARTURE.min(shared.timeout / 2);
+    while shared.router.is_leaving(name) && begin.elapsed() < patience {
+        tokio::time::sleep(DEPARTURE_LOOK).await;
     }
 }
 

@@ -165,6 +165,12 @@ impl Router {
         Ok(())
     }
 
+    /// Whether the client of this name has gone, and is there only until what it sent is routed.
+    pub(crate) fn is_leaving(&self, name: &str) -> bool {
+        let peer = self.registry.read().by_name(name).map(Arc::clone);
+        peer.is_some_and(|peer| peer.sink.has_left())
+    }
+
     /// Takes a peer out, with its secondaries, ends their connections and announces it. Does nothing the second time.
     pub(crate) fn unregister(&self, peer: &Arc<Peer>, touched: &mut Touched) {
         let _turn = self.announcing.lock();

@@ -127,6 +127,10 @@ impl Sink for Arc<LocalSink> {
         Level { frames: socket.frames + lane.frames, bytes: socket.bytes + lane.bytes, ..socket }
     }
 
+    fn has_left(&self) -> bool {
+        self.socket.has_left()
+    }
+
     fn level(&self) -> Level {
         let socket = self.socket.level();
         let Some(lane) = self.lane.get() else { return socket };

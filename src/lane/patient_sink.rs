@@ -134,6 +134,10 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
         Level { frames: level.frames + waiting.0, bytes: level.bytes + waiting.1, ..level }
     }
 
+    fn has_left(&self) -> bool {
+        self.within.has_left()
+    }
+
     fn level(&self) -> Level {
         let level = self.within.level();
         let Some(overflow) = self.overflow.get() else { return level };

@@ -65,6 +65,11 @@ pub(crate) trait Sink: Send + Sync {
     /// Takes no more; drops what waits and says what that was.
     fn close(&self) -> Level;
 
+    /// Whether the peer has gone already, and what it sent is yet to be read.
+    fn has_left(&self) -> bool {
+        false
+    }
+
     /// What waits and what was taken.
     fn level(&self) -> Level;
 

@@ -50,6 +50,10 @@ impl Sink for SocketSink {
         self.outbox.close()
     }
 
+    fn has_left(&self) -> bool {
+        self.outbox.has_left()
+    }
+
     fn level(&self) -> Level {
         self.outbox.level()
     }

@@ -31,9 +31,13 @@ promises! {
         "the reference has no limit on names": a_name_of_256_bytes_is_refused_with_72
         "the reference has no limit on names": a_name_of_65535_bytes_is_refused_with_72
     }
+    busway_unix_only {
+        "over UNIX the broker sees the end before it has read what comes before; the reference refuses the name until then": a_client_that_has_sent_much_and_left_may_come_back_at_once
+    }
     reference_only {
         the_reference_registers_a_name_with_a_nul
         the_reference_registers_a_name_of_65535_bytes
+        the_reference_refuses_a_name_until_it_has_read_all_of_its_owner_before
     }
 }
 
@@ -167,6 +171,28 @@ fn a_name_is_free_again_when_its_owner_has_gone(setup: &Setup) {
     }
 }
 
+/// Publications, each to a topic of its own so that the broker has work to do; the last one's topic is `last`.
+fn long_stream() -> Vec<u8> {
+    let topics = (0..20_000).map(|number| format!("light/{number}"));
+    let mut stream: Vec<u8> = topics.flat_map(|topic| Request::publish(&topic, "on").bytes()).collect();
+    stream.extend(Request::publish("last", "off").bytes());
+    stream
+}
+
+/// So do tools that send and end, and are started again.
+fn a_client_that_has_sent_much_and_left_may_come_back_at_once(setup: &Setup) {
+    let broker = setup.start();
+    let mut reader = broker.subscriber("bert", &["last"]);
+    let stream = long_stream();
+    for _ in 0..10 {
+        let mut anna = broker.peer("anna");
+        anna.write(&stream);
+        drop(anna);
+        drop(broker.peer("anna"));
+        reader.expect(&Delivery::publication("last", "off").from("anna"));
+    }
+}
+
 fn a_name_may_hold_anything_else_that_is_utf8(setup: &Setup) {
     let broker = setup.start();
     for name in ["a b", "größe.水", "*", "?", "a/b", "%", "a.", "\n", "\u{1F980}"] {
@@ -277,4 +303,16 @@ fn the_reference_registers_a_name_of_65535_bytes(setup: &Setup) {
     let mut receiver = broker.peer("bert");
     broker.peer(&name).perform(Request::message("bert", "hello"));
     receiver.expect(&Delivery::message("hello").from(&name));
+}
+
+fn the_reference_refuses_a_name_until_it_has_read_all_of_its_owner_before(setup: &Setup) {
+    let broker = setup.start();
+    let stream = long_stream();
+    let is_refused = |_| {
+        broker.successor("anna").write(&stream);
+        let code = broker.connect().introduce("anna");
+        assert!(matches!(code, code::OK | code::BUSY), "{code:#04x}");
+        code == code::BUSY
+    };
+    assert!((0..10).any(is_refused), "nobody was refused");
 }

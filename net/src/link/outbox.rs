@@ -202,6 +202,12 @@ impl Outbox {
         }
     }
 
+    /// Whether the peer sends no more, or the connection has ended.
+    pub fn has_left(&self) -> bool {
+        let socket = self.state.lock().socket.clone();
+        socket.is_none_or(|socket| socket.has_left())
+    }
+
     /// Lets the system take less ahead of a peer on a UNIX socket: it is told sooner then that the peer reads.
     pub fn narrow(&self) {
         let socket = self.state.lock().socket.clone();

@@ -207,6 +207,12 @@ impl Socket {
         Ok(rustix::net::sendmsg(&self.descriptor, slices, &mut control, flags)?)
     }
 
+    /// Whether the peer sends no more: what it has sent may still be there to be read.
+    pub fn has_left(&self) -> bool {
+        let mut descriptors = [PollFd::new(self.descriptor.get_ref(), PollFlags::RDHUP)];
+        matches!(rustix::event::poll(&mut descriptors, Some(&Timespec::default())), Ok(1..))
+    }
+
     /// Ends both directions; whoever waits on either end wakes up.
     pub fn shut_down(&self) {
         let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Both);

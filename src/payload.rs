@@ -301,6 +301,18 @@ pub enum Content<'a> {
 }
 
 impl Content<'_> {
+    /// Whether it is a loan of shared memory, which is sent without being copied.
+    #[cfg(all(feature = "shm", feature = "ipc"))]
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(self, Self::Owned(payload) if payload.chunk().is_some())
+    }
+
+    /// This build has no shared memory.
+    #[cfg(all(not(feature = "shm"), feature = "ipc"))]
+    pub(crate) fn is_lent(&self) -> bool {
+        false
+    }
+
     /// Bytes in it.
     pub fn len(&self) -> usize {
         self.as_slice().len()

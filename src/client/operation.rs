@@ -86,8 +86,11 @@ impl<'a> Operation<'a> {
         let inner = &self.client.inner;
         let accepted = match &inner.link {
             Link::Remote(remote) => {
-                let takes_turn = remote.takes_turn(self.content.len());
-                let turn = if takes_turn { Some(ready!(tokio::task::coop::poll_proceed(context))) } else { None };
+                let turns = remote.turns(&self.content);
+                for _ in 1..turns {
+                    ready!(tokio::task::coop::poll_proceed(context)).made_progress();
+                }
+                let turn = if turns > 0 { Some(ready!(tokio::task::coop::poll_proceed(context))) } else { None };
                 let accepted = remote.poll_send(&mut inner.waiting_room.context(), self);
                 if let (true, Some(turn)) = (accepted.is_ready(), turn) {
                     turn.made_progress();

@@ -183,10 +183,10 @@ impl Remote {
         accepted
     }
 
-    /// Whether an operation with so long a payload takes a turn of its task's budget.
+    /// How many turns of its task's budget an operation with this payload takes.
     #[inline]
-    pub(super) fn takes_turn(&self, payload: usize) -> bool {
-        Turns::is_asked_for(self.next_op_id.load(Ordering::Relaxed), payload)
+    pub(super) fn turns(&self, payload: &Content<'_>) -> usize {
+        Turns::asked_for(self.next_op_id.load(Ordering::Relaxed), payload)
     }
 
     #[inline]

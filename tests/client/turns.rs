@@ -15,6 +15,7 @@ promises! {
     over_sockets {
         who_never_waits_is_heard
         who_sends_in_a_loop_leaves_others_their_turn
+        who_sends_large_payloads_in_a_loop_leaves_others_their_turn_sooner
     }
 }
 
@@ -49,8 +50,17 @@ async fn who_never_waits_is_heard(place: Place) {
 }
 
 async fn who_sends_in_a_loop_leaves_others_their_turn(place: Place) {
+    leave_turns(place, 4, (20_000, b"data")).await;
+}
+
+async fn who_sends_large_payloads_in_a_loop_leaves_others_their_turn_sooner(place: Place) {
+    leave_turns(place, 2, (40, &vec![0; 1 << 20])).await;
+}
+
+/// Sends so often, without anything to wait for, and leaves so many turns.
+async fn leave_turns(place: Place, turns: usize, (times, payload): (usize, &[u8])) {
     let bus = place.open().await;
-    let sender = sender_of(&bus);
+    let (sender, payload) = (sender_of(&bus), payload.to_vec());
     let work = move || {
         alone().block_on(async {
             let client = sender.connect().await.expect("the broker is there");
@@ -58,14 +68,14 @@ async fn who_sends_in_a_loop_leaves_others_their_turn(place: Place) {
             let other = tokio::spawn({
                 let had_turns = Arc::clone(&had_turns);
                 async move {
-                    for _ in 0..3 {
+                    for _ in 1..turns {
                         tokio::task::yield_now().await;
                     }
                     had_turns.store(true, Ordering::Relaxed);
                 }
             });
-            for _ in 0..20_000 {
-                client.publish("nobody/listens", "data").await.expect("it is accepted");
+            for _ in 0..times {
+                client.publish("nobody/listens", &payload[..]).await.expect("it is accepted");
             }
             assert!(had_turns.load(Ordering::Relaxed), "the other task ran before the loop was over");
             other.await.expect("it has ended");

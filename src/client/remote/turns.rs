@@ -5,10 +5,17 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use busway_net::link::coarse_now;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::payload::Content;
+
 /// Operations after which a task that never waits takes a turn of its budget: it has 128 before it has to let others run.
 const SHORT_OPERATIONS: u32 = 32;
-/// Payloads from here on take a turn each.
+/// Payloads from here on take a turn each, ...
 const LONG: usize = 4 << 10;
+/// ... and one for so many bytes that have to be copied, which takes longer than most operations do, ...
+const BYTES_OF_A_TURN: usize = 128 << 10;
+/// ... up to half of a budget. Without these the connection's task, by which memory comes that needs no copying, waited for
+/// 128 of the largest.
+const MOST_TURNS: usize = 64;
 /// Operations of a batch at which the clock is looked at, ...
 const FIRST_OPERATIONS: u32 = 4;
 /// ... and of those behind them, where most of a stream come, one in so many.
@@ -31,10 +38,14 @@ impl Turns {
         Self { is_single_threaded, last_write: AtomicI64::new(0), left_at: AtomicU32::new(0) }
     }
 
-    /// Whether an operation takes a turn of its task's budget: the connection's next number says how many came before.
+    /// How many turns of its task's budget an operation takes: the connection's next number says how many came before.
     #[inline]
-    pub(super) fn is_asked_for(next_op_id: u32, payload: usize) -> bool {
-        payload >= LONG || next_op_id.is_multiple_of(SHORT_OPERATIONS)
+    pub(super) fn asked_for(next_op_id: u32, payload: &Content<'_>) -> usize {
+        match payload.len() {
+            LONG.. if payload.is_lent() => 1,
+            length @ LONG.. => (length / BYTES_OF_A_TURN).clamp(1, MOST_TURNS),
+            _ => usize::from(next_op_id.is_multiple_of(SHORT_OPERATIONS)),
+        }
     }
 
     /// Something is left to the connection's task.

@@ -1,10 +1,9 @@
 //! Where a client's payloads are written: segments in which the sender alone allocates.
 
-use std::fmt;
-use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use crate::allocator::{Allocator, Block};
+use crate::chunk::{Chunk, Loan};
 use crate::segment::OwnSegment;
 use crate::sentinel::is_forked_child;
 use crate::sync::Mutex;
@@ -127,14 +126,15 @@ impl Arenas {
             Some((entry, block?))
         })?;
         entry.idle = 0;
-        let chunk = Chunk {
-            arenas: Arc::clone(self),
-            memory: Arc::clone(&entry.memory),
-            segment: entry.number,
-            range: block.range(),
-            block: Some(block),
-        };
-        Some(Loan { chunk })
+        Some(Loan::new(Chunk::new(self, &entry.memory, entry.number, block)))
+    }
+
+    /// A piece is no longer used.
+    pub(crate) fn take_back(&self, memory: &Arc<OwnSegment>, block: Block) {
+        let mut state = self.state.lock();
+        if let Some(entry) = state.segments.iter_mut().find(|entry| Arc::ptr_eq(&entry.memory, memory)) {
+            entry.allocator.free(block);
+        }
     }
 
     /// Whether the next payload of `length` bytes may find no room: then it is time to ask for another segment.
@@ -191,107 +191,6 @@ impl Arenas {
         let mut state = self.state.lock();
         state.abandoned = true;
         state.segments.clear();
-    }
-}
-
-/// A piece of an arena.
-pub struct Chunk {
-    arenas: Arc<Arenas>,
-    memory: Arc<OwnSegment>,
-    segment: u32,
-    range: Range<usize>,
-    block: Option<Block>,
-}
-
-impl Chunk {
-    /// The number of its segment.
-    pub fn segment(&self) -> u32 {
-        self.segment
-    }
-
-    /// Where in the segment it begins; a multiple of 64.
-    pub fn offset(&self) -> usize {
-        self.range.start
-    }
-
-    /// Bytes of it.
-    pub fn len(&self) -> usize {
-        self.range.len()
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
-    }
-
-    /// Whether it is one of these arenas'.
-    pub fn is_of(&self, arenas: &Arc<Arenas>) -> bool {
-        Arc::ptr_eq(&self.arenas, arenas)
-    }
-
-    /// The bytes.
-    ///
-    /// # Panics
-    /// In a forked child, where the memory is not mapped.
-    pub fn as_slice(&self) -> &[u8] {
-        self.assert_mapped();
-        // SAFETY: the allocator has handed the range out to this chunk alone, this process alone writes the
-        // segment, and the one writer (`Loan`) borrows the chunk exclusively.
-        unsafe { self.memory.region().slice(self.range.clone()) }
-    }
-
-    fn assert_mapped(&self) {
-        let is_here = self.memory.region().is_here();
-        assert!(is_here, "a loan belongs to the process that took it, not to its forked child");
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // A forked child has no part in the arena, and nobody who would unlock a lock that was held as it was forked.
-        if !self.memory.region().is_here() {
-            return;
-        }
-        let Some(block) = self.block.take() else { return };
-        let mut state = self.arenas.state.lock();
-        if let Some(entry) = state.segments.iter_mut().find(|entry| Arc::ptr_eq(&entry.memory, &self.memory)) {
-            entry.allocator.free(block);
-        }
-    }
-}
-
-impl fmt::Debug for Chunk {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Chunk({} bytes)", self.len())
-    }
-}
-
-/// A chunk that is being written and that nobody else sees.
-#[derive(Debug)]
-pub struct Loan {
-    chunk: Chunk,
-}
-
-impl Loan {
-    /// The chunk can be shared now, and no longer written.
-    pub fn freeze(self) -> Arc<Chunk> {
-        Arc::new(self.chunk)
-    }
-}
-
-impl Deref for Loan {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.chunk.as_slice()
-    }
-}
-
-impl DerefMut for Loan {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.chunk.assert_mapped();
-        // SAFETY: as in `Chunk::as_slice`; the chunk was not shared yet, so that `&mut self` is the only way to it.
-        unsafe { self.chunk.memory.region().slice_mut(self.chunk.range.clone()) }
     }
 }
 

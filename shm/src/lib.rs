@@ -17,6 +17,7 @@
 mod allocator;
 mod arena;
 mod bell;
+mod chunk;
 mod consumer;
 pub mod layout;
 mod memory;
@@ -32,10 +33,12 @@ mod sentinel;
 mod slots;
 mod sync;
 mod violation;
+mod words;
 
 pub use allocator::{Allocator, Block};
-pub use arena::{ArenaKind, Arenas, Chunk, Loan};
+pub use arena::{ArenaKind, Arenas};
 pub use bell::{DownBell, DownWaiter, UpBell};
+pub use chunk::{Chunk, Loan};
 pub use consumer::{Consumer, Record, RecordPlace};
 pub use layout::Descriptor;
 pub use memory::{HeapMemory, Line, OwnMemory, PeerMemory};

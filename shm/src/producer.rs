@@ -1,15 +1,15 @@
 //! The end of a ring that writes.
 
 mod run;
-
-use std::mem::offset_of;
+mod words;
 
 use crate::layout::{
-    ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, PAGE, RING, SPACE_EVENT, TAIL, WORD, flag, operation,
+    ControlLayout, Descriptor, EVENT, GRANULE, HEAD, Head, PAGE, RING, SPACE_EVENT, TAIL, flag, operation,
 };
-use crate::memory::{Line, OwnMemory, PeerMemory};
+use crate::memory::{OwnMemory, PeerMemory};
 use crate::producer::run::OpenRun;
-use crate::ring::{Capacity, Parts, crosses, padded, record_length, sequence, short_record_length};
+use crate::producer::words::{LOW_HALF, NAMES_WORD, PAYLOAD_WORD, lengths_of, line, short_half};
+use crate::ring::{Capacity, Parts, crosses, padded, record_length, short_record_length};
 use crate::sync::{Fence, Ordering, fence};
 use crate::violation::Violation;
 
@@ -359,55 +359,3 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
         producer.publish(start, length, &line(start, length, descriptor), []);
     }
 }
-
-/// The half of a descriptor that a short record holds; a payload in a record is shorter than the ring.
-#[inline(always)]
-fn short_half(position: u64, length: usize, (head, flags): (Head, u8), parts: Parts<'_>, payload: usize) -> Half {
-    let mut half = Half::default();
-    half[LENGTH_WORD] = head.first_word() | Head::new(0, flags, 0, 0).first_word() | low_half(length);
-    half[SEQUENCE_WORD] = head.second_word() | u64::from(sequence(position)) << 32;
-    half[NAMES_WORD] = lengths_of(parts);
-    half[PAYLOAD_WORD] = payload as u64;
-    half
-}
-
-type Half = [u64; Descriptor::SHORT_SIZE / WORD];
-
-/// A descriptor as the words that are written, with the length and the sequence of its place.
-#[inline]
-fn line(position: u64, length: usize, descriptor: &Descriptor) -> Line {
-    let words: [[u8; WORD]; size_of::<Line>() / WORD] = zerocopy::transmute!(*descriptor);
-    let mut line = words.map(u64::from_le_bytes);
-    line[LENGTH_WORD] = line[LENGTH_WORD] & !LOW_HALF | low_half(length);
-    line[SEQUENCE_WORD] = line[SEQUENCE_WORD] & LOW_HALF | u64::from(sequence(position)) << 32;
-    line
-}
-
-/// The lower half of the word with the lengths of the names: a record has no longer ones than these fields can say.
-#[inline]
-fn lengths_of(parts: Parts<'_>) -> u64 {
-    let field = |name: &[u8]| u64::from(u16::try_from(name.len()).unwrap_or(u16::MAX));
-    field(parts.name) | field(parts.second) << u16::BITS
-}
-
-/// The length of a record: a ring has at most 16 MiB.
-#[inline]
-fn low_half(length: usize) -> u64 {
-    length as u64 & LOW_HALF
-}
-
-const LOW_HALF: u64 = u32::MAX as u64;
-const LENGTH_WORD: usize = offset_of!(Descriptor, length) / WORD;
-const SEQUENCE_WORD: usize = offset_of!(Descriptor, sequence) / WORD;
-const NAMES_WORD: usize = offset_of!(Descriptor, name) / WORD;
-const PAYLOAD_WORD: usize = offset_of!(Descriptor, payload) / WORD;
-const _: () = assert!(PAYLOAD_WORD < Descriptor::SHORT_SIZE / WORD && Descriptor::SHORT_SIZE.is_multiple_of(WORD));
-const _: () = assert!(offset_of!(Descriptor, name).is_multiple_of(WORD));
-const _: () = assert!(offset_of!(Descriptor, second) % WORD == size_of::<u16>());
-const _: () = assert!(offset_of!(Descriptor, payload).is_multiple_of(WORD));
-const _: () = assert!(offset_of!(Descriptor, length).is_multiple_of(WORD));
-const _: () = assert!(offset_of!(Descriptor, operation) == offset_of!(Descriptor, length) + WORD / 2);
-const _: () = assert!(offset_of!(Descriptor, flags) == offset_of!(Descriptor, operation) + 1);
-const _: () = assert!(offset_of!(Descriptor, code) == offset_of!(Descriptor, operation) + 2);
-const _: () = assert!(offset_of!(Descriptor, op_id) + WORD / 2 == offset_of!(Descriptor, sequence));
-const _: () = assert!(offset_of!(Descriptor, sequence) % WORD == WORD / 2);

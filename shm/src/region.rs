@@ -13,9 +13,9 @@ use nix::sys::mman::{MmapAdvise, madvise};
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::layout::{PAGE, WORD};
-use crate::memory::words_of;
 use crate::sentinel::Owner;
 use crate::sync::{AtomicU64, Ordering};
+use crate::words::words_of;
 
 /// Memory that stays where it is until it is dropped: a mapping, or (for tests under sanitizers) the heap.
 #[derive(Debug)]

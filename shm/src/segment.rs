@@ -9,12 +9,11 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::layout::{ControlLayout, GRANULE, PAGE, RING};
-use crate::memory::{
-    Line, OwnMemory, PeerMemory, line_of, read_words, words_hold, write_record_words, write_run_words, write_words,
-};
+use crate::memory::{Line, OwnMemory, PeerMemory};
 use crate::region::Region;
 use crate::seal;
 use crate::sync::Ordering;
+use crate::words::{line_of, read_words, words_hold, write_record_words, write_run_words, write_words};
 
 /// A segment that this process alone writes.
 #[derive(Debug)]

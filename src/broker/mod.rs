@@ -6,10 +6,12 @@ mod connection;
 pub(crate) mod control;
 mod fifo;
 mod filters;
+mod handshake;
 mod keeper;
 #[cfg(feature = "shm")]
 mod lane_connection;
 mod masks;
+mod membership;
 mod negotiation;
 mod options;
 mod pace;

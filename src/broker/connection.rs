@@ -83,7 +83,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         Err(end) => {
             if end.is_ordinary() {
                 tracing::debug!(%origin, "handshake not completed: {end}");
-            } else {
+            } else if shared.handshakes.lock().may_say() {
                 tracing::warn!(%origin, "handshake not completed: {end}");
             }
             return;
@@ -110,7 +110,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         tracing::debug!(client = ?peer.name, "connection closed");
     } else if end.is_ordinary() {
         tracing::debug!(client = ?peer.name, "disconnected: {end}");
-    } else {
+    } else if shared.violations.lock().may_say() {
         tracing::warn!(client = ?peer.name, "disconnected: {end}");
     }
     shared.router.unregister(&peer, &mut connection.touched);

@@ -56,7 +56,18 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         announce_losses(&shared, &mut next, &mut touched).await;
         watches = next.into_iter().map(|(id, (_, watch))| (id, watch)).collect();
         shared.router.finish(&mut touched);
+        complain_of_others(&shared);
         shared.looks.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What of many complaints was not said one by one.
+fn complain_of_others(shared: &Shared) {
+    if let Some(others) = shared.handshakes.lock().take_due() {
+        tracing::warn!("{others} more handshakes not completed");
+    }
+    if let Some(others) = shared.violations.lock().take_due() {
+        tracing::warn!("{others} more clients disconnected for what they did");
     }
 }
 

@@ -10,6 +10,7 @@ mod handshake;
 mod keeper;
 #[cfg(feature = "shm")]
 mod lane_connection;
+mod log_quota;
 mod masks;
 mod membership;
 mod negotiation;
@@ -46,6 +47,7 @@ use crate::client::{Client, local};
 use crate::lane::LaneHost;
 use crate::lane::ShmTrust;
 use crate::names::ClientName;
+use log_quota::LogQuota;
 use router::Router;
 use touched::Touched;
 
@@ -84,6 +86,10 @@ pub(crate) struct Shared {
     pub(crate) look_interval: usize,
     /// How often the keeper has looked after all clients.
     pub(crate) looks: AtomicU64,
+    /// Of complaints about handshakes, ...
+    handshakes: Mutex<LogQuota>,
+    /// ... and about registered clients: those who are none cannot hide what is said of these.
+    violations: Mutex<LogQuota>,
     /// Where lanes begin.
     #[cfg(feature = "shm")]
     pub(crate) lane_host: Arc<LaneHost>,
@@ -133,6 +139,8 @@ impl Broker {
             outbox_limits: options.outbox,
             look_interval: (frames / 8).clamp(1, 64),
             looks: AtomicU64::new(0),
+            handshakes: Mutex::default(),
+            violations: Mutex::default(),
             #[cfg(feature = "shm")]
             lane_host: LaneHost::new(options.lane),
         });

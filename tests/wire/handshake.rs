@@ -1,6 +1,6 @@
 //! Who may enter, and under which name.
 
-use crate::support::{Delivery, GREETING, Request, Setup, code, promises, registration};
+use crate::support::{Delivery, GREETING, Request, Setup, code, eventually, promises, registration};
 
 promises! {
     everywhere {
@@ -27,6 +27,7 @@ promises! {
         a_client_that_leaves_inside_the_handshake_disturbs_nobody
     }
     busway_only {
+        "the reference says it each time": what_is_wrong_with_many_handshakes_is_said_without_filling_the_log
         "the reference registers it, and every frame it sends is misread": a_name_with_a_nul_is_refused_with_72
         "the reference has no limit on names": a_name_of_256_bytes_is_refused_with_72
         "the reference has no limit on names": a_name_of_65535_bytes_is_refused_with_72
@@ -169,6 +170,26 @@ fn a_name_is_free_again_when_its_owner_has_gone(setup: &Setup) {
     for _ in 0..3 {
         broker.successor("anna").expect_nothing();
     }
+}
+
+fn what_is_wrong_with_many_handshakes_is_said_without_filling_the_log(setup: &Setup) {
+    const MANY: usize = 300;
+    const SAYING: &str = "handshake not completed";
+    const TELLING: &str = " more handshakes not completed";
+    let broker = setup.start();
+    for _ in 0..MANY {
+        let mut peer = broker.connect();
+        peer.expect_greeting();
+        peer.write([0xEB, 9, 9]);
+        assert_eq!(peer.read_code(), code::NOT_SUPPORTED);
+        peer.expect_closed();
+    }
+    eventually("all of them are said or counted", || {
+        let log = broker.log();
+        let told = log.lines().filter_map(|line| line.strip_suffix(TELLING)?.rsplit(' ').next()?.parse::<usize>().ok());
+        log.matches(SAYING).count() + told.sum::<usize>() == MANY
+    });
+    assert!(broker.log().contains(TELLING), "{}", broker.log());
 }
 
 /// Publications, each to a topic of its own so that the broker has work to do; the last one's topic is `last`.

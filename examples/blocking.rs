@@ -10,11 +10,12 @@ use busway::blocking::Client;
 use busway::blocking::rpc::{Methods, Request, Rpc};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let endpoint = match std::env::args().nth(1) {
-        Some(endpoint) => endpoint,
-        None => busway::default_socket()?.display().to_string(),
+    let endpoint = std::env::args().nth(1);
+    let connect = |name| match endpoint.as_deref() {
+        Some(endpoint) => Client::connect(endpoint, name),
+        None => Client::connect_default(name),
     };
-    let client = Client::connect(endpoint.as_str(), "example.blocking")?;
+    let client = connect("example.blocking")?;
     client.subscribe("greetings/#").wait()?;
 
     // Threads may share a client, or clone it.
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let methods = Methods::new()
         .method("twice", |request: Request| Ok(request.params().repeat(2)))
         .typed_method("add", |(one, other): (i64, i64), _| Ok(one + other));
-    let _service = Rpc::new(Client::connect(endpoint.as_str(), "example.calculator")?, methods);
+    let _service = Rpc::new(connect("example.calculator")?, methods);
     let rpc = Rpc::new(client, ());
     let sum: i64 = rpc.call_typed("example.calculator", "add", &(40, 2)).wait()?;
     println!("40 + 2 = {sum}");

@@ -19,10 +19,7 @@ struct Sum {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let endpoint = match arguments.next() {
-        Some(endpoint) => endpoint,
-        None => busway::default_socket()?.display().to_string(),
-    };
+    let endpoint = arguments.next();
     let name = arguments.next().unwrap_or_else(|| "example.service".to_owned());
 
     let cursors = Cursors::new(Duration::from_secs(30));
@@ -39,7 +36,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .on_notification(async |notification| {
             println!("{} says {}", notification.sender(), String::from_utf8_lossy(&notification.payload()));
         });
-    let rpc = Rpc::new(Client::connect(endpoint, &name).await?, methods);
+    let client = match endpoint {
+        Some(endpoint) => Client::connect(endpoint, &name).await?,
+        None => Client::connect_default(&name).await?,
+    };
+    let rpc = Rpc::new(client, methods);
     println!("serving as {name}");
     rpc.closed().await;
     Ok(())

@@ -110,7 +110,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         tracing::debug!(client = ?peer.name, "connection closed");
     } else if end.is_ordinary() {
         tracing::debug!(client = ?peer.name, "disconnected: {end}");
-    } else if shared.violations.lock().may_say() {
+    } else {
         tracing::warn!(client = ?peer.name, "disconnected: {end}");
     }
     shared.router.unregister(&peer, &mut connection.touched);

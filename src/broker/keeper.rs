@@ -66,9 +66,6 @@ fn complain_of_others(shared: &Shared) {
     if let Some(others) = shared.handshakes.lock().take_due() {
         tracing::warn!("{others} more handshakes not completed");
     }
-    if let Some(others) = shared.violations.lock().take_due() {
-        tracing::warn!("{others} more clients disconnected for what they did");
-    }
 }
 
 /// Once a look, however much is lost. What is lost with a connection that was cut is announced by that.

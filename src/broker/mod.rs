@@ -86,10 +86,8 @@ pub(crate) struct Shared {
     pub(crate) look_interval: usize,
     /// How often the keeper has looked after all clients.
     pub(crate) looks: AtomicU64,
-    /// Of complaints about handshakes, ...
+    /// Of complaints about handshakes. Of registered clients each is named.
     handshakes: Mutex<LogQuota>,
-    /// ... and about registered clients: those who are none cannot hide what is said of these.
-    violations: Mutex<LogQuota>,
     /// Where lanes begin.
     #[cfg(feature = "shm")]
     pub(crate) lane_host: Arc<LaneHost>,
@@ -140,7 +138,6 @@ impl Broker {
             look_interval: (frames / 8).clamp(1, 64),
             looks: AtomicU64::new(0),
             handshakes: Mutex::default(),
-            violations: Mutex::default(),
             #[cfg(feature = "shm")]
             lane_host: LaneHost::new(options.lane),
         });

@@ -6,7 +6,10 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use crate::program::{Place, Running, Stranger, clean, read_pid};
-use crate::support::{Flavor, Stream, WATCHDOG, eventually, next_datagram};
+use crate::support::{Flavor, GREETING, Request, Stream, WATCHDOG, eventually, next_datagram, registration};
+
+/// The client that asks for it breaks the protocol.
+const UNKNOWN_OPERATION: u8 = 0x07;
 
 /// Gives the program a `/dev` of its own, in a mount namespace: `$1`, with some devices and whatever lies there.
 const OWN_DEV: &str = "
@@ -101,16 +104,18 @@ fn a_syslog_that_stands_still_stops_nobody() {
     let mut running = Running::start(syslog.buswayd().arg("--log-syslog"));
     eventually("the broker listens", || syslog.place.serves());
     // Each is logged, and nobody reads.
-    let strangers = waiting_datagrams() + 20;
-    for _ in 0..strangers {
-        let mut stranger = Stream::unix(&syslog.place.socket()).expect("the broker listens");
-        let mut greeting = [0; 3];
-        stranger.read_exact(&mut greeting).expect("the broker answers");
-        stranger.write_all(b"GET").expect("the broker is there");
-        stranger.read_to_end(&mut Vec::new()).expect("the broker says what is wrong and closes");
+    let offenders = waiting_datagrams() + 20;
+    for _ in 0..offenders {
+        let mut offender = Stream::unix(&syslog.place.socket()).expect("the broker listens");
+        let mut answers = [0; 3 + 1 + 1];
+        offender.write_all(&GREETING).expect("the broker is there");
+        offender.write_all(&registration(b"offender")).expect("the broker is there");
+        offender.read_exact(&mut answers).expect("the broker registers it");
+        offender.write_all(&Request::raw(UNKNOWN_OPERATION, b"").bytes()).expect("the broker is there");
+        offender.read_to_end(&mut Vec::new()).expect("the broker closes");
     }
-    for _ in 0..strangers {
-        syslog.hear("handshake not completed");
+    for _ in 0..offenders {
+        syslog.hear("disconnected: protocol violation");
     }
     assert_eq!(running.end(), Some(0));
     syslog.hear("SIGTERM: ending");

@@ -40,6 +40,7 @@ mod options;
 mod pack;
 mod server;
 mod shared;
+mod stake;
 mod workers;
 
 use std::fmt;
@@ -63,13 +64,15 @@ pub(crate) use workers::Workers;
 use crate::client::{Client, Operation};
 use crate::payload::Content;
 use shared::Shared;
+use stake::Stake;
 
 /// The RPC layer of a client.
 ///
 /// Clones are one and the same. It takes over the client's receive queue: frames go to [`Handlers::frame`] instead of
-/// [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, what waits is
-/// dropped, and the connection ends unless the application has a clone of the client. Handlers that keep an `Rpc` of
-/// their own service keep it alive, until [`close`](Rpc::close) or the end of the connection.
+/// [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, requests that
+/// wait are refused, frames dropped, and the connection ends unless the application has a clone of the client. Handlers
+/// that keep a clone of the `Rpc` of their own service keep it alive, until [`close`](Rpc::close) or the end of the
+/// connection.
 ///
 /// # Examples
 /// ```no_run
@@ -89,9 +92,10 @@ use shared::Shared;
 #[derive(Clone)]
 pub struct Rpc {
     guard: Arc<Guard>,
+    stake: Stake,
 }
 
-/// Ends serving when the last [`Rpc`] is gone.
+/// Ends reading when the last [`Rpc`] is gone, also of those that handlers were lent.
 struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
@@ -118,8 +122,14 @@ impl Rpc {
     pub(crate) fn start(client: Client, options: Options, handlers: impl Handlers, workers: Workers) -> Self {
         let shared = Arc::new(Shared::new(client, options));
         let guard = Arc::new(Guard(Arc::clone(&shared)));
-        server::start(&shared, Arc::downgrade(&guard), handlers, workers);
-        Self { guard }
+        let stake = Stake::default();
+        server::start(&shared, (Arc::downgrade(&guard), stake.lend()), handlers, workers);
+        Self { guard, stake }
+    }
+
+    /// One for a handler, which does not keep the service alive unless it is cloned.
+    pub(crate) fn lend(&self) -> Self {
+        Self { guard: Arc::clone(&self.guard), stake: self.stake.lend() }
     }
 
     fn shared(&self) -> &Shared {

@@ -16,6 +16,7 @@ use super::event::{Notification, Request};
 use super::handlers::Handlers;
 use super::pack::unpack;
 use super::shared::Shared;
+use super::stake::Stake;
 use super::workers::{OnItsWay, Workers, on_thread};
 use super::{Guard, Rpc};
 use crate::client::SendError;
@@ -34,13 +35,19 @@ const ERROR_DATA: usize = 7;
 struct Server<H> {
     shared: Arc<Shared>,
     guard: Weak<Guard>,
+    stake: Stake,
     handlers: H,
     workers: Workers,
 }
 
 /// Starts the tasks.
-pub(super) fn start(shared: &Arc<Shared>, guard: Weak<Guard>, handlers: impl Handlers, workers: Workers) {
-    let server = Arc::new(Server { shared: Arc::clone(shared), guard, handlers, workers });
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    (guard, stake): (Weak<Guard>, Stake),
+    handlers: impl Handlers,
+    workers: Workers,
+) {
+    let server = Arc::new(Server { shared: Arc::clone(shared), guard, stake, handlers, workers });
     tokio::spawn(Arc::clone(&server).read());
     tokio::spawn(server.handle_frames());
 }
@@ -127,7 +134,9 @@ impl<H: Handlers> Server<H> {
     fn take_request(self: &Arc<Self>, frame: Frame, call_id: u32) {
         match self.shared.requests.push(frame) {
             Ok(()) => self.start_handler(),
-            Err(Unpushed::Lost(Some(frame))) => self.refuse(&frame, call_id),
+            Err(Unpushed::Lost(Some(frame))) => {
+                self.refuse(&frame, call_id, (ResultCode::BUSY, "too many requests wait"));
+            }
             // It has no policies, and gives every frame back.
             Err(_) => {}
         }
@@ -141,11 +150,10 @@ impl<H: Handlers> Server<H> {
         }
     }
 
-    /// More requests than may wait: the caller is told, if that can be done without waiting.
-    fn refuse(&self, frame: &Frame, call_id: u32) {
+    /// Nobody will handle it: the caller is told why, if that can be done without waiting.
+    fn refuse(&self, frame: &Frame, call_id: u32, (code, words): (ResultCode, &'static str)) {
         if call_id != 0 {
-            let busy = RpcError::new(ErrorCode::transport(ResultCode::BUSY), "too many requests wait");
-            let answer = reply(call_id, &Err(busy));
+            let answer = reply(call_id, &Err(RpcError::new(ErrorCode::transport(code), words)));
             let _ = self.shared.client.send(frame.sender(), answer).qos(qos_of_reply(frame)).try_enqueue();
         }
     }
@@ -174,8 +182,10 @@ impl<H: Handlers> Server<H> {
     }
 
     async fn handle_request(&self, frame: Frame) {
-        let Some(rpc) = self.rpc() else { return };
         let Ok(RpcMessage::Request { call_id, .. }) = rpc::parse(frame.payload()) else { return };
+        let Some(rpc) = self.rpc() else {
+            return self.refuse(&frame, call_id, (ResultCode::NOT_REGISTERED, "the service has ended"));
+        };
         let caller = Arc::clone(&frame.names.sender);
         let qos = qos_of_reply(&frame);
         let outcome = match Request::new(frame, rpc) {
@@ -238,7 +248,8 @@ impl<H: Handlers> Server<H> {
 
     /// For a handler; none when the application has dropped its own.
     fn rpc(&self) -> Option<Rpc> {
-        Some(Rpc { guard: self.guard.upgrade()? })
+        let guard = self.guard.upgrade()?;
+        self.stake.is_held().then(|| Rpc { guard, stake: self.stake.lend() })
     }
 }
 

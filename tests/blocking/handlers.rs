@@ -9,7 +9,7 @@ use std::time::Duration;
 use busway::blocking::Client;
 use busway::blocking::rpc::{Handlers, Methods, Notification, Request, Rpc};
 use busway::rpc::{CallError, ErrorCode, RpcError};
-use busway::{Frame, Payload};
+use busway::{Frame, Payload, QoS, ResultCode};
 
 use crate::bus::Bus;
 use crate::support::eventually;
@@ -26,6 +26,7 @@ threads! {
         a_caller_that_vanishes_leaves_its_handler_and_others_alone
         a_call_ends_when_its_peer_leaves
         the_last_handle_dropped_ends_serving
+        a_handler_that_runs_keeps_nobody_serving
         what_handlers_hold_may_block_as_it_is_dropped
     }
 }
@@ -217,6 +218,25 @@ fn the_last_handle_dropped_ends_serving(bus: &mut Bus) {
     assert!(closed.last().is_some());
 }
 
+fn a_handler_that_runs_keeps_nobody_serving(bus: &mut Bus) {
+    let (methods, has_begun, open) = gated();
+    let service = service(bus, "service", methods);
+    let (rpc, late) = (&caller(bus, "caller"), &caller(bus, "late caller"));
+    thread::scope(|scope| {
+        let call = scope.spawn(|| rpc.call("service", "wait", "").wait());
+        has_begun.recv().unwrap();
+        drop(service);
+        let asked = scope.spawn(|| late.call("service", "echo", "late").wait());
+        eventually("the late call", || late.pending_calls() == 1 || asked.is_finished());
+        late.client().send("service", "asked").qos(QoS::Processed).wait().unwrap();
+        open.send(()).unwrap();
+        let refused = asked.join().expect("no panic").unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::transport(ResultCode::NOT_REGISTERED));
+        assert_eq!(text(&call.join().expect("no panic").unwrap()), "went on");
+    });
+    wait_until_gone(bus, "service");
+}
+
 /// Says goodbye over the bus, and waits for the confirmation.
 struct Farewell(Client);
 
@@ -224,7 +244,7 @@ impl Handlers for Farewell {}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        let _ = self.0.send("watcher", "farewell").qos(busway::QoS::Processed).wait();
+        let _ = self.0.send("watcher", "farewell").qos(QoS::Processed).wait();
     }
 }
 
@@ -234,6 +254,6 @@ fn what_handlers_hold_may_block_as_it_is_dropped(bus: &mut Bus) {
     drop(service);
     assert_eq!(text(watcher.recv().expect("it is connected").payload()), "farewell");
     eventually("the end of the client in the handlers", || {
-        watcher.send("other", "").qos(busway::QoS::Processed).wait().is_err()
+        watcher.send("other", "").qos(QoS::Processed).wait().is_err()
     });
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use busway::rpc::{ErrorCode, Handlers, Methods, Notification, Request, Rpc, RpcError};
-use busway::{Frame, Payload, QoS};
+use busway::{Frame, Payload, QoS, ResultCode};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::bus::Place;
@@ -21,6 +21,7 @@ promises! {
         what_has_no_method_may_be_handled_all_the_same
         the_last_handle_dropped_ends_serving
         a_handler_that_runs_may_finish
+        a_handler_that_runs_keeps_nobody_serving
         a_closed_service_is_gone
         a_clone_serves_on
     }
@@ -198,6 +199,38 @@ async fn a_handler_that_runs_may_finish(place: Place) {
         opened.add_permits(1);
     });
     assert_eq!(text(&outcome.unwrap()), "finished");
+    bus.wait_until_gone("service").await;
+}
+
+async fn a_handler_that_runs_keeps_nobody_serving(place: Place) {
+    let bus = place.open().await;
+    let (opened, closed) = gate();
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let _peer = service(&bus, "peer", echo()).await;
+    let methods = {
+        let begun = Arc::clone(&begun);
+        echo().method("wait", move |request: Request| {
+            let closed = Arc::clone(&closed);
+            begun.notify_one();
+            async move {
+                closed.acquire().await.expect("it opens").forget();
+                Ok(request.rpc().call("peer", "echo", "finished").await?)
+            }
+        })
+    };
+    let service = service(&bus, "service", methods).await;
+    let (rpc, late) = (caller(&bus, "caller").await, caller(&bus, "late caller").await);
+    let running = tokio::spawn(async move { rpc.call("service", "wait", "").await });
+    begun.notified().await;
+    drop(service);
+    // It is asked while the other handler runs, and answered by the library or, if it was too late for that, the broker.
+    let (outcome, ()) = tokio::join!(late.call("service", "echo", "late"), async {
+        late.client().send("service", "asked").qos(QoS::Processed).await.unwrap();
+        opened.add_permits(1);
+    });
+    assert_eq!(outcome.unwrap_err().code(), ErrorCode::transport(ResultCode::NOT_REGISTERED));
+    // What runs may finish, also with the help of others.
+    assert_eq!(text(&running.await.unwrap().unwrap()), "finished");
     bus.wait_until_gone("service").await;
 }
 

@@ -27,7 +27,7 @@ impl<H: Handlers> Service<H> {
 
     /// The handlers and their service; none when the application has just dropped its own.
     fn served(&self, rpc: &rpc::Rpc) -> Option<(&H, Rpc)> {
-        Some((self.handlers.as_ref()?, Rpc::of(rpc.clone(), self.owner.upgrade()?)))
+        Some((self.handlers.as_ref()?, Rpc::of(rpc.lend(), self.owner.upgrade()?)))
     }
 }
 

@@ -1,18 +1,22 @@
 //! Cursors, as a service and as a reader.
 
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use busway::QoS;
+use busway::blocking::Client;
 use busway::blocking::rpc::{Cursors, Methods, Request, Rpc};
 use busway::rpc::{CallError, CursorHandle, ErrorCode, RpcError};
 
 use crate::bus::Bus;
-use crate::threads::{caller, client, threads};
+use crate::threads::{FOR_EVER, caller, client, threads};
 
 threads! {
     everywhere {
         records_are_read_one_by_one_and_in_bulk
         an_iterator_that_fails_ends_the_reading
         a_cursor_that_nobody_has_opened_is_not_found
+        what_a_cursor_reads_from_may_block_as_it_is_dropped
     }
 }
 
@@ -69,4 +73,45 @@ fn a_cursor_that_nobody_has_opened_is_not_found(bus: &mut Bus) {
         let outcome: Result<Vec<u32>, CallError> = rpc.cursor("service", handle).collect();
         assert_eq!(outcome.unwrap_err().code(), ErrorCode::NOT_FOUND);
     }
+}
+
+/// Numbers that say goodbye over the bus, wait for the confirmation, and look at the cursors.
+struct Farewell {
+    numbers: std::ops::Range<u8>,
+    client: Client,
+    cursors: Cursors,
+    told: Sender<(bool, usize)>,
+}
+
+impl Iterator for Farewell {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        self.numbers.next()
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let farewell = self.client.send(self.client.name(), "farewell").qos(QoS::Processed).wait();
+        self.told.send((farewell.is_ok(), self.cursors.len())).expect("somebody looks");
+    }
+}
+
+fn what_a_cursor_reads_from_may_block_as_it_is_dropped(bus: &mut Bus) {
+    let anna = client(bus, "anna");
+    let (told, is_told) = channel();
+    let open = |cursors: &Cursors| {
+        let (client, cursors, told) = (anna.clone(), cursors.clone(), told.clone());
+        let numbers = Farewell { numbers: 0..1, client, cursors: cursors.clone(), told };
+        cursors.open_packed(numbers).expect("there is room")
+    };
+    let cursors = Cursors::new(FOR_EVER).expect("there is a thread");
+    cursors.close(&open(&cursors));
+    assert_eq!(is_told.recv(), Ok((true, 0)), "closed");
+    let handle = open(&cursors);
+    while !cursors.next(&handle).expect("no error").is_empty() {}
+    assert_eq!(is_told.recv(), Ok((true, 0)), "read to the end");
+    let _ = open(&Cursors::new(Duration::from_millis(20)).expect("there is a thread"));
+    assert_eq!(is_told.recv(), Ok((true, 0)), "forgotten");
 }

@@ -70,7 +70,7 @@ impl Cursors {
     /// Outside of a tokio runtime.
     pub fn with_limit(time_to_live: Duration, max_open: usize) -> Self {
         let shared = Arc::new(Shared { time_to_live, max_open, max_bytes: MAX_BYTES.into(), open: Mutex::default() });
-        tokio::spawn(forget_the_forgotten(Arc::downgrade(&shared)));
+        tokio::spawn(forget_the_forgotten(Arc::downgrade(&shared), time_to_live / LOOKS));
         Self { shared }
     }
 
@@ -124,7 +124,9 @@ impl Cursors {
 
     /// Closes a cursor that nobody will read to its end.
     pub fn close(&self, handle: &CursorHandle) {
-        self.shared.open.lock().remove(&handle.id);
+        let closed = self.shared.open.lock().remove(&handle.id);
+        // Not under the lock: its records may use these cursors as they are dropped.
+        drop(closed);
     }
 
     /// The next record; no bytes at the end, which closes the cursor.
@@ -181,6 +183,14 @@ impl Shared {
         let now = Instant::now();
         now.checked_add(self.time_to_live).unwrap_or(now + NEVER)
     }
+
+    fn take_forgotten(&self) -> Vec<Open> {
+        let now = Instant::now();
+        // One that is being read is not forgotten.
+        let is_forgotten = |cursor: &Open| cursor.expires <= now && Arc::strong_count(&cursor.source) == 1;
+        let mut open = self.open.lock();
+        open.extract_if(|_, cursor| is_forgotten(cursor)).map(|(_, cursor)| cursor).collect()
+    }
 }
 
 impl fmt::Debug for Cursors {
@@ -189,13 +199,16 @@ impl fmt::Debug for Cursors {
     }
 }
 
-async fn forget_the_forgotten(cursors: Weak<Shared>) {
-    while let Some(interval) = cursors.upgrade().map(|shared| shared.time_to_live / LOOKS) {
+async fn forget_the_forgotten(cursors: Weak<Shared>, interval: Duration) {
+    loop {
         tokio::time::sleep(interval.max(MIN_INTERVAL)).await;
         let Some(shared) = cursors.upgrade() else { return };
-        let now = Instant::now();
-        // One that is being read is not forgotten.
-        shared.open.lock().retain(|_, cursor| cursor.expires > now || Arc::strong_count(&cursor.source) > 1);
+        let forgotten = shared.take_forgotten();
+        let last = Arc::into_inner(shared);
+        // What the application reads from may block as it is dropped, and others wait for this thread.
+        if !forgotten.is_empty() || last.is_some() {
+            tokio::task::spawn_blocking(move || drop((forgotten, last)));
+        }
     }
 }
 

@@ -79,7 +79,9 @@ impl<'a, R: Send + 'a> IntoFuture for Call<'a, R> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let Self { wish, deadline, qos, unpack } = self;
-            match tokio::time::timeout(deadline, wish.fulfil(qos)).await {
+            let shared = wish.rpc.shared();
+            let limited = shared.within_runtime(|| tokio::time::timeout(deadline, wish.fulfil(qos)));
+            match limited.await {
                 Ok(result) => unpack(result?),
                 Err(_) => Err(CallError::Deadline(deadline)),
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use busway_net::wire::{Operation, QoS};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
 use super::calls::Calls;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) stop: Notify,
     /// The connection has ended and everything is handled.
     pub(super) is_finished: watch::Sender<bool>,
+    runtime: Handle,
     is_watching: AtomicBool,
     watching: OnceCell<()>,
 }
@@ -50,9 +52,16 @@ impl Shared {
             unexpected_replies: AtomicU64::new(0),
             stop: Notify::new(),
             is_finished: watch::Sender::new(false),
+            runtime: Handle::current(),
             is_watching: AtomicBool::new(false),
             watching: OnceCell::new(),
         }
+    }
+
+    /// Makes a timer, also where the caller has no runtime.
+    pub(super) fn within_runtime<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = Handle::try_current().is_err().then(|| self.runtime.enter());
+        make()
     }
 
     /// From now on the broker tells who leaves. It need not confirm: what is sent later is dealt with later.

@@ -4,7 +4,9 @@ use busway::client::ConnectionState;
 use busway::{Client, QoS};
 
 use crate::bus::Place;
-use crate::expectations::{DISCONNECTED, expect_closed, expect_nothing, next_text, poll_once, until};
+use crate::expectations::{
+    DISCONNECTED, expect_closed, expect_nothing, next_text, poll_once, until, wait_on_this_thread,
+};
 use crate::fake_broker::FakeBroker;
 use crate::promises::promises;
 
@@ -247,22 +249,4 @@ async fn a_client_can_be_closed_without_a_runtime(place: Place) {
     let is_connected = closed.await.expect("no task panics");
     assert!(!is_connected.expect("it does not panic"));
     bus.wait_until_gone("anna").await;
-}
-
-/// What an executor does that is not tokio's.
-fn wait_on_this_thread<F: std::future::Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut future = std::pin::pin!(future);
-    loop {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
-            return output;
-        }
-        std::thread::park();
-    }
 }

@@ -1,13 +1,14 @@
 //! Calls, calls without reply, notifications: what goes there and back.
 
 use std::collections::BTreeMap;
+use std::future::IntoFuture;
 
 use busway::QoS;
 use busway::rpc::{CallError, ErrorCode, Methods, Request, Rpc};
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Place;
-use crate::expectations::NOT_REGISTERED;
+use crate::expectations::{NOT_REGISTERED, wait_on_this_thread};
 use crate::promises::promises;
 use crate::service::{answered, caller, echo, expect_nobody, seen, service, text};
 
@@ -29,6 +30,7 @@ promises! {
         a_method_with_a_nul_in_its_name_is_not_called
         a_handler_may_call_others
         two_services_may_call_each_other_at_once
+        a_call_needs_no_runtime_where_it_is_waited_for
     }
 }
 
@@ -247,4 +249,21 @@ async fn two_services_may_call_each_other_at_once(place: Place) {
         }
     };
     tokio::join!(storm(&one, "other"), storm(&other, "one"));
+}
+
+async fn a_call_needs_no_runtime_where_it_is_waited_for(place: Place) {
+    let bus = place.open().await;
+    let _service = service(&bus, "service", echo()).await;
+    let rpc = caller(&bus, "caller").await;
+    let called = tokio::task::spawn_blocking(move || {
+        std::thread::spawn(move || {
+            let echo = wait_on_this_thread(rpc.call("service", "echo", "hello").into_future());
+            let nobody = wait_on_this_thread(rpc.call("nobody", "echo", "hello").into_future());
+            (echo, nobody)
+        })
+        .join()
+    });
+    let (echo, nobody) = called.await.expect("no task panics").expect("it does not panic");
+    assert_eq!(text(&echo.unwrap()), "hello");
+    expect_nobody(nobody);
 }

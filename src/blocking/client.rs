@@ -17,6 +17,11 @@ use crate::payload::Content;
 #[cfg(feature = "rpc")]
 use crate::policy::SlowPolicy;
 
+/// Of the last [`Stake`] and the client that has it.
+const ITS_OWN: usize = 2;
+/// How long the application waits for what was accepted to be written, when handlers keep the connection.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// A connection to a broker.
 ///
 /// Clones share the connection and one receive queue (a frame goes to one of them); every method takes `&self`, from
@@ -40,8 +45,13 @@ use crate::policy::SlowPolicy;
 /// ```
 #[derive(Clone)]
 pub struct Client {
+    /// None of those that handlers are lent.
+    _stake: Option<Arc<Stake>>,
     owner: Arc<Owner>,
 }
+
+/// What the application has of it. Handlers that run may keep the connection longer, and perhaps the program ends before.
+struct Stake(Arc<Owner>);
 
 /// What all clones have in common.
 pub(super) struct Owner {
@@ -77,7 +87,8 @@ impl Client {
     }
 
     pub(super) fn new(client: client::Client, runtime: &'static Runtime) -> Self {
-        Self { owner: Arc::new(Owner { client, runtime }) }
+        let owner = Arc::new(Owner { client, runtime });
+        Self { _stake: Some(Arc::new(Stake(Arc::clone(&owner)))), owner }
     }
 
     /// The name under which it is registered.
@@ -243,8 +254,9 @@ impl Client {
 /// For the RPC layer.
 #[cfg(feature = "rpc")]
 impl Client {
-    pub(super) fn of(owner: Arc<Owner>) -> Self {
-        Self { owner }
+    /// For a handler.
+    pub(super) fn lent(owner: Arc<Owner>) -> Self {
+        Self { _stake: None, owner }
     }
 
     pub(super) fn owner(&self) -> &Arc<Owner> {
@@ -253,6 +265,16 @@ impl Client {
 
     pub(super) fn as_async(&self) -> &client::Client {
         &self.owner.client
+    }
+}
+
+impl Drop for Stake {
+    fn drop(&mut self) {
+        let Owner { client, runtime } = &*self.0;
+        // If nobody else has the connection, its end is waited for, which is more.
+        if Arc::strong_count(&self.0) > ITS_OWN && runtime::is_of_application() {
+            let _ = runtime.run_within(Some(LAST_WRITE), client.flush());
+        }
     }
 }
 

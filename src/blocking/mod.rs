@@ -28,7 +28,7 @@
 //! stand still meanwhile. Use [`busway::Client`](crate::Client) there, or tokio's `spawn_blocking`.
 //!
 //! **The end of a program.** Dropping the last clone waits until what was accepted is written and the broker has read it
-//! (5 s at most, should the broker stand still). `std::process::exit` drops nothing: [`Client::flush`] or
+//! (5 s at most, should the broker stand still); while handlers of it run, until it is written. `std::process::exit` drops nothing: [`Client::flush`] or
 //! [`Client::close`] before it.
 //!
 //! **A forked child** cannot use the clients of its parent, which go on: operations fail as disconnected, and dropping

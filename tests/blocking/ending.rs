@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::mpsc::channel;
 
 use busway::blocking::Client;
 use busway::blocking::rpc::{Methods, Request, Rpc};
@@ -117,17 +118,31 @@ fn a_program_that_ends_after_its_last_publication_loses_nothing() {
         run_alone("ending::alone::a_program_that_ends_after_its_last_publication_loses_nothing", &endpoint);
         expect_all(&receiver);
         expect_all(&receiver);
+        expect_all(&receiver);
     }
 }
 
-/// One client that is dropped, and one on which an RPC layer stands; then the program has nothing more to do and ends,
-/// whatever else of it runs.
+/// A client that is dropped, one on which an RPC layer stands, and one of which a handler is running; then the program has
+/// nothing more to do and ends, whatever else of it runs.
 fn end_at_once(endpoint: &str) {
     let client = Client::connect(Endpoint::from(endpoint.to_owned()), "program").expect("the broker is there");
     publish_all(&client);
     drop(client);
     let client = Client::connect(Endpoint::from(endpoint.to_owned()), "service").expect("the broker is there");
     let rpc = Rpc::new(client, Methods::new().method("echo", |request: Request| Ok(request.params())));
+    publish_all(rpc.client());
+    drop(rpc);
+    let client = Client::connect(Endpoint::from(endpoint.to_owned()), "busy service").expect("the broker is there");
+    let (begun, has_begun) = channel();
+    let busy = Methods::new().on_notification(move |_| {
+        begun.send(()).expect("somebody looks");
+        loop {
+            std::thread::park();
+        }
+    });
+    let rpc = Rpc::new(client, busy);
+    rpc.notify("busy service", "").wait().expect("it is there");
+    has_begun.recv().expect("it begins");
     publish_all(rpc.client());
     drop(rpc);
     std::process::exit(0);

@@ -151,7 +151,7 @@ impl Rpc {
 
     /// The layer that a handler sees.
     fn of(rpc: rpc::Rpc, owner: Arc<Owner>) -> Self {
-        Self { rpc, client: Client::of(owner) }
+        Self { rpc, client: Client::lent(owner) }
     }
 }
 

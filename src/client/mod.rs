@@ -52,6 +52,8 @@ use crate::frame::Frame;
 use crate::loan::Loan;
 use crate::names::ClientName;
 use crate::payload::Content;
+#[cfg(feature = "rpc")]
+use crate::rpc::Succession;
 use queue::ReceiveQueue;
 use remote::Remote;
 use waiting_room::WaitingRoom;
@@ -88,6 +90,8 @@ struct Inner {
     waiting_room: WaitingRoom,
     #[cfg(feature = "rpc")]
     announcements: announcements::Announcements,
+    #[cfg(feature = "rpc")]
+    succession: Succession,
 }
 
 enum Link {
@@ -138,6 +142,8 @@ impl Client {
             waiting_room: WaitingRoom::default(),
             #[cfg(feature = "rpc")]
             announcements: announcements::Announcements::default(),
+            #[cfg(feature = "rpc")]
+            succession: Succession::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -312,6 +318,11 @@ impl Client {
     /// Who listens to the broker's announcements.
     pub(crate) fn announcements(&self) -> &announcements::Announcements {
         &self.inner.announcements
+    }
+
+    /// The RPC layers that it has had.
+    pub(crate) fn succession(&self) -> &Succession {
+        &self.inner.succession
     }
 
     /// A change of subscriptions that is none of the application's.

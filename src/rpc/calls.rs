@@ -142,7 +142,8 @@ impl Calls {
     /// Everything up to this place has been handled.
     pub(super) fn reached(&self, position: u64) {
         let mut state = self.state.lock();
-        state.position = position;
+        // While one who reads follows another, places may come out of order.
+        state.position = state.position.max(position);
         if state.doubtful > 0 {
             let is_settled = |call: &Waiting| call.has_left && call.confirmed_at.is_some_and(|at| at <= position);
             let gone: Vec<u32> = state.waiting.iter().filter(|(_, call)| is_settled(call)).map(|(id, _)| *id).collect();

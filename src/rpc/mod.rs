@@ -41,6 +41,7 @@ mod pack;
 mod server;
 mod shared;
 mod stake;
+mod succession;
 mod workers;
 
 use std::fmt;
@@ -59,6 +60,7 @@ pub use methods::Methods;
 pub use options::Builder;
 pub(crate) use options::Options;
 pub(crate) use pack::pack;
+pub(crate) use succession::Succession;
 pub(crate) use workers::Workers;
 
 use crate::client::{Client, Operation};
@@ -68,8 +70,8 @@ use stake::Stake;
 
 /// The RPC layer of a client.
 ///
-/// Clones are one and the same. It takes over the client's receive queue: frames go to [`Handlers::frame`] instead of
-/// [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, requests that
+/// Clones are one and the same. It takes over the client's receive queue, from an older RPC layer, too: frames go to
+/// [`Handlers::frame`] instead of [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, requests that
 /// wait are refused, frames dropped, and the connection ends unless the application has a clone of the client. Handlers
 /// that keep a clone of the `Rpc` of their own service keep it alive, until [`close`](Rpc::close) or the end of the
 /// connection.

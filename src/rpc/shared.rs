@@ -26,8 +26,8 @@ pub(super) struct Shared {
     /// Notifications and frames, in order.
     pub(super) frames: ReceiveQueue,
     pub(super) unexpected_replies: AtomicU64,
-    /// The last `Rpc` is gone.
-    pub(super) stop: Notify,
+    /// The last `Rpc` is gone, or the client has a newer RPC layer.
+    pub(super) stop: Arc<Notify>,
     /// The connection has ended and everything is handled.
     pub(super) is_finished: watch::Sender<bool>,
     runtime: Handle,
@@ -41,16 +41,17 @@ impl Shared {
         let requests = ReceiveQueue::new(frames, bytes);
         let (frames, bytes) = options.frame_queue;
         let frames = ReceiveQueue::with_rules_of(client.queue(), frames, bytes);
+        let (calls, stop) = (Arc::clone(&client.succession().calls), client.succession().begin());
         Self {
             client,
             options,
-            calls: Arc::default(),
+            calls,
             turns: Semaphore::new(options.max_calls),
             handlers: Arc::new(Semaphore::new(options.max_handlers)),
             requests,
             frames,
             unexpected_replies: AtomicU64::new(0),
-            stop: Notify::new(),
+            stop,
             is_finished: watch::Sender::new(false),
             runtime: Handle::current(),
             is_watching: AtomicBool::new(false),

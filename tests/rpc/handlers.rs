@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::bus::Place;
 use crate::expectations::{expect_message, expect_nothing};
 use crate::promises::promises;
-use crate::service::{answered, caller, echo, expect_left, gate, seen, service, silent, text};
+use crate::service::{FOR_EVER, answered, caller, echo, expect_left, gate, seen, service, silent, text};
 
 promises! {
     everywhere {
@@ -24,6 +24,7 @@ promises! {
         a_handler_that_runs_keeps_nobody_serving
         a_closed_service_is_gone
         a_clone_serves_on
+        a_successor_on_the_same_client_takes_over
     }
 }
 
@@ -262,4 +263,41 @@ async fn a_clone_serves_on(place: Place) {
     rpc.client().send("service", "plain").await.unwrap();
     expect_message(&successor, "caller", "plain").await;
     expect_nothing(&successor).await;
+}
+
+async fn a_successor_on_the_same_client_takes_over(place: Place) {
+    let bus = place.open().await;
+    let (opened, closed) = gate();
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let methods = {
+        let begun = Arc::clone(&begun);
+        Methods::new().method("wait", move |request: Request| {
+            let closed = Arc::clone(&closed);
+            begun.notify_one();
+            async move {
+                closed.acquire().await.expect("it opens").forget();
+                Ok(request.rpc().call("peer", "echo", "finished").await?)
+            }
+        })
+    };
+    let _peer = service(&bus, "peer", echo()).await;
+    let first = service(&bus, "service", methods).await;
+    let client = first.client().clone();
+    let rpc = caller(&bus, "caller").await;
+    let running = tokio::spawn({
+        let rpc = rpc.clone();
+        async move { rpc.call("service", "wait", "").await }
+    });
+    begun.notified().await;
+    drop(first);
+    let second = Rpc::builder(client).deadline(FOR_EVER).start(echo());
+    for _ in 0..20 {
+        assert_eq!(text(&second.call("peer", "echo", "to others").await.unwrap()), "to others");
+        assert_eq!(text(&rpc.call("service", "echo", "from others").await.unwrap()), "from others");
+    }
+    // A handler of the first one is answered, too.
+    opened.add_permits(1);
+    assert_eq!(text(&running.await.unwrap().unwrap()), "finished");
+    drop(second);
+    bus.wait_until_gone("service").await;
 }

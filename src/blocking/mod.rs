@@ -27,9 +27,9 @@
 //! **From async code** these functions work, and block the thread as any blocking call does: other tasks of that thread
 //! stand still meanwhile. Use [`busway::Client`](crate::Client) there, or tokio's `spawn_blocking`.
 //!
-//! **The end of a program.** Dropping the last clone waits until what was accepted is written and the broker has read it
-//! (5 s at most, should the broker stand still); while handlers of it run, until it is written. `std::process::exit` drops nothing: [`Client::flush`] or
-//! [`Client::close`] before it.
+//! **The end of a program.** Dropping the last clone waits until what was accepted is written and the broker has read
+//! it (5 s at most, should the broker stand still); while handlers of it run, until it is written.
+//! `std::process::exit` drops nothing: [`Client::flush`] or [`Client::close`] before it.
 //!
 //! **A forked child** cannot use the clients of its parent, which go on: operations fail as disconnected, and dropping
 //! them does nothing. It may connect clients of its own.

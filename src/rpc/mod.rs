@@ -71,10 +71,10 @@ use stake::Stake;
 /// The RPC layer of a client.
 ///
 /// Clones are one and the same. It takes over the client's receive queue, from an older RPC layer, too: frames go to
-/// [`Handlers::frame`] instead of [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run may finish, requests that
-/// wait are refused, frames dropped, and the connection ends unless the application has a clone of the client. Handlers
-/// that keep a clone of the `Rpc` of their own service keep it alive, until [`close`](Rpc::close) or the end of the
-/// connection.
+/// [`Handlers::frame`] instead of [`Client::recv`]. When the last clone is dropped, serving ends: handlers that run
+/// may finish, requests that wait are refused, frames dropped, and the connection ends unless the application has a
+/// clone of the client. Handlers that keep a clone of the `Rpc` of their own service keep it alive, until
+/// [`close`](Rpc::close) or the end of the connection.
 ///
 /// # Examples
 /// ```no_run

@@ -119,3 +119,95 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use busway_net::Pool;
+    use busway_net::link::{Level, Touch};
+    use busway_net::wire::Limits;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::broker::peer::Transport;
+    use crate::broker::registry::RegistryLimits;
+    use crate::broker::slow_receivers::SlowReceivers;
+    use crate::frame_names::FrameNames;
+    use crate::lane::{Outgoing, Routed, Sink, StoredFrame};
+    use crate::names::ClientName;
+
+    const BOUND: Duration = Duration::from_secs(1);
+
+    /// The sink of a receiver that takes nothing until it does.
+    #[derive(Default)]
+    struct Door {
+        is_open: AtomicBool,
+        opens: Notify,
+    }
+
+    impl Sink for Arc<Door> {
+        fn offer(&self, _token: u64, _frame: &Outgoing<'_>) -> Result<Touch, Declined> {
+            if self.is_open.load(Ordering::Relaxed) { Ok(Touch::First) } else { Err(Declined::Wait(BOUND)) }
+        }
+
+        fn acknowledge(&self, _token: u64, _op_id: u32, _code: ResultCode) -> Result<Touch, Declined> {
+            Ok(Touch::First)
+        }
+
+        fn flush(&self) {}
+
+        fn close(&self) -> Level {
+            Level::default()
+        }
+
+        fn level(&self) -> Level {
+            Level::default()
+        }
+
+        fn room(&self) -> Option<&Notify> {
+            Some(&self.opens)
+        }
+    }
+
+    /// Sends to a closed door, and says what becomes of it when the clock has gone on by `steps`, one after the other, and
+    /// the door opens.
+    async fn wait_at_door(steps: &[Duration]) -> ResultCode {
+        let registry = RegistryLimits { clients: 1, subscriptions: 1, force_register: false };
+        let router = Router::new(Limits::default(), registry, SlowReceivers::default(), Pool::default());
+        let door = Arc::new(Door::default());
+        let name = ClientName::parse("receiver", &Limits::default()).expect("it is one");
+        let peer = Peer::new(router.next_id(), name, (Transport::Internal, None), Box::new(Arc::clone(&door)));
+        let names = Arc::new(FrameNames { sender: "sender".into(), topic: None });
+        let content = Routed::Borrowed(b"hello");
+        let frame = Outgoing { kind: FrameKind::Message, realtime: false, names: &names, prefix: &[], content };
+        let frame = StoredFrame::new(&frame, peer.id);
+        let sending = tokio::spawn(async move {
+            let mut touched = Touched::new(router.next_id());
+            touched.waits.push(Wait { peer, frame, bound: BOUND });
+            router.wait_for_room(&mut touched).await
+        });
+        for step in steps {
+            tokio::task::yield_now().await;
+            tokio::time::advance(*step).await;
+        }
+        // Whoever has waited for long enough notices it before.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        door.is_open.store(true, Ordering::Relaxed);
+        door.opens.notify_waiters();
+        sending.await.expect("it does not panic")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_takes_nothing_for_the_bound_is_given_up() {
+        assert_eq!(wait_at_door(&[Duration::from_millis(50); 10]).await, ResultCode::OK);
+        assert_eq!(wait_at_door(&[Duration::from_millis(50); 30]).await, ResultCode::NOT_DELIVERED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_for_which_the_broker_stood_still_is_not_the_receivers() {
+        assert_eq!(wait_at_door(&[BOUND * 10]).await, ResultCode::OK);
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use busway::rpc::{ErrorCode, Handlers, Methods, Notification, Request, Rpc, RpcError};
 use busway::{Frame, Payload, QoS, ResultCode};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::bus::Place;
 use crate::expectations::{expect_message, expect_nothing};
@@ -180,7 +181,7 @@ async fn the_last_handle_dropped_ends_serving(place: Place) {
 async fn a_handler_that_runs_may_finish(place: Place) {
     let bus = place.open().await;
     let (opened, closed) = gate();
-    let begun = Arc::new(tokio::sync::Notify::new());
+    let begun = Arc::new(Notify::new());
     let methods = {
         let begun = Arc::clone(&begun);
         Methods::new().method("wait", move |_| {
@@ -203,22 +204,26 @@ async fn a_handler_that_runs_may_finish(place: Place) {
     bus.wait_until_gone("service").await;
 }
 
+/// With a method `wait` that says that it has begun, and asks the peer once it may go on.
+fn gated(methods: Methods) -> (Methods, Arc<Notify>, Arc<Semaphore>) {
+    let (opened, closed) = gate();
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
+    let methods = methods.method("wait", move |request: Request| {
+        let closed = Arc::clone(&closed);
+        begins.notify_one();
+        async move {
+            closed.acquire().await.expect("it opens").forget();
+            Ok(request.rpc().call("peer", "echo", "finished").await?)
+        }
+    });
+    (methods, begun, opened)
+}
+
 async fn a_handler_that_runs_keeps_nobody_serving(place: Place) {
     let bus = place.open().await;
-    let (opened, closed) = gate();
-    let begun = Arc::new(tokio::sync::Notify::new());
     let _peer = service(&bus, "peer", echo()).await;
-    let methods = {
-        let begun = Arc::clone(&begun);
-        echo().method("wait", move |request: Request| {
-            let closed = Arc::clone(&closed);
-            begun.notify_one();
-            async move {
-                closed.acquire().await.expect("it opens").forget();
-                Ok(request.rpc().call("peer", "echo", "finished").await?)
-            }
-        })
-    };
+    let (methods, begun, opened) = gated(echo());
     let service = service(&bus, "service", methods).await;
     let (rpc, late) = (caller(&bus, "caller").await, caller(&bus, "late caller").await);
     let running = tokio::spawn(async move { rpc.call("service", "wait", "").await });
@@ -267,20 +272,8 @@ async fn a_clone_serves_on(place: Place) {
 
 async fn a_successor_on_the_same_client_takes_over(place: Place) {
     let bus = place.open().await;
-    let (opened, closed) = gate();
-    let begun = Arc::new(tokio::sync::Notify::new());
-    let methods = {
-        let begun = Arc::clone(&begun);
-        Methods::new().method("wait", move |request: Request| {
-            let closed = Arc::clone(&closed);
-            begun.notify_one();
-            async move {
-                closed.acquire().await.expect("it opens").forget();
-                Ok(request.rpc().call("peer", "echo", "finished").await?)
-            }
-        })
-    };
     let _peer = service(&bus, "peer", echo()).await;
+    let (methods, begun, opened) = gated(Methods::new());
     let first = service(&bus, "service", methods).await;
     let client = first.client().clone();
     let rpc = caller(&bus, "caller").await;

@@ -19,12 +19,16 @@ mod arrival;
 mod backlog;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod budget;
+#[cfg(all(feature = "shm", feature = "broker"))]
+mod common;
 #[cfg(feature = "shm")]
 mod control_frame;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod down;
 #[cfg(feature = "shm")]
 mod fragments;
+#[cfg(feature = "broker")]
+mod frame_run;
 #[cfg(feature = "shm")]
 mod giving_way;
 #[cfg(all(feature = "shm", feature = "broker"))]
@@ -74,10 +78,14 @@ mod up;
 pub(crate) use arrival::{Arrival, DownIntake};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use budget::Spent;
+#[cfg(all(feature = "shm", feature = "broker"))]
+pub(crate) use common::CommonAccess;
 #[cfg(feature = "shm")]
 pub(crate) use control_frame::{SEGMENT_KIND, SegmentFrame};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use down::DownLane;
+#[cfg(feature = "broker")]
+pub(crate) use frame_run::FrameRun;
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use host::{LaneHost, Offer};
 #[cfg(all(feature = "shm", feature = "broker"))]

@@ -36,7 +36,7 @@ const LEGAL_FLAGS: u64 = {
         if !(is_in_place && is_fragment)
             && (is_fragment || !has_more)
             && !(is_short && (is_in_place || is_fragment))
-            && (is_short || !is_run)
+            && (!is_run || is_short || is_in_place)
         {
             legal |= 1 << flags;
         }
@@ -214,11 +214,11 @@ impl<O: OwnMemory, P: PeerMemory> Consumer<O, P> {
         Ok(Some(record))
     }
 
-    /// Passes a PAD: it fills the ring to its end, is there because a record did not fit, and became visible with it.
+    /// Passes a PAD: it fills the ring to its end, and became visible with the record behind it.
     #[cold]
     fn skip(&mut self, pad: &Descriptor) -> Result<(), Violation> {
         let length = u64::from(pad.length.get());
-        if length != self.capacity.to_end(self.head) || length >= self.max_record as u64 {
+        if length != self.capacity.to_end(self.head) || length == self.capacity.bytes() {
             return Err(Violation::Length);
         }
         self.head += length;

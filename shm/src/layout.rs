@@ -19,7 +19,8 @@
 //! 4608 SLOT_TAIL    slots are returned up to here (counted in entries)
 //! ```
 //!
-//! A record begins on a multiple of 64 and never crosses the end of the ring: a PAD record fills the rest.
+//! A record begins on a multiple of 64 and never crosses the end of the ring: a PAD record fills the rest. There may be
+//! one long before it: a producer whose consumer is close behind uses the beginning of its ring again and again.
 //!
 //! ```text
 //! 0            64        64 + name         + second          + payload
@@ -37,6 +38,9 @@
 //! 0                 32       32 + name         + second
 //! | half descriptor | name .. | second name .. | bytes | payload .. | bytes | payload .. | ...
 //! ```
+//!
+//! What goes to several receivers the broker may write once, in a segment of its own; their records are then whole
+//! descriptors that say where the payloads are ([`flag::RUN`] and [`flag::IN_PLACE`]).
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -69,6 +73,8 @@ const CURSOR_STRIDE: usize = 128;
 
 /// Bytes of the longest record with several payloads: its reader begins when all of it is written, and reads all of it.
 pub const MAX_RUN: usize = 4 << 10;
+/// Bytes of the payloads that one record names in place, and their lengths.
+pub const MAX_PLACED_RUN: usize = 8 << 10;
 
 /// A record is at most this fraction of its ring.
 pub const RECORD_FRACTION: usize = 4;
@@ -76,7 +82,7 @@ pub const RECORD_FRACTION: usize = 4;
 /// What opens a lane: `BUSWAYL1`, little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BUSWAYL1");
 /// The version of everything in this file.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Sizes of one control segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,7 +267,8 @@ pub mod flag {
     pub const MORE: u8 = 1 << 3;
     /// The record holds only the first half of its descriptor; the second is zero. Neither in place nor a fragment.
     pub const SHORT: u8 = 1 << 4;
-    /// The record holds payloads, each of a frame of its own. Always short, and at most [`MAX_RUN`](super::MAX_RUN) bytes.
+    /// Payloads, each of a frame of its own: in the record, which is short and has at most [`MAX_RUN`](super::MAX_RUN)
+    /// bytes, or in place, at most [`MAX_PLACED_RUN`](super::MAX_PLACED_RUN) bytes.
     pub const RUN: u8 = 1 << 5;
     /// All that have a meaning.
     pub const ALL: u8 = REALTIME | IN_PLACE | FRAGMENT | MORE | SHORT | RUN;

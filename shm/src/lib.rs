@@ -45,7 +45,7 @@ pub use memory::{HeapMemory, Line, OwnMemory, PeerMemory};
 pub use producer::{Producer, Reservation};
 pub use returns::{GiveBack, ReturnReader, Returns};
 pub use ring::{Parts, record_length, short_record_length};
-pub use run::Run;
+pub use run::{Run, fitting};
 pub use sample::Sample;
 pub use seal::create_for_peer;
 pub use segment::{OwnSegment, PeerSegment};

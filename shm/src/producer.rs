@@ -15,6 +15,10 @@ use crate::violation::Violation;
 
 /// How far ahead of the tail lines of the cache are asked for: about as far as a writer comes until they are there.
 const AHEAD: u64 = 1 << 10;
+/// A ring of which this fraction has pages may do without more.
+const SMALLEST_FRACTION: u64 = 8;
+/// A consumer that has more than this fraction of them to read is late.
+const CLOSE_FRACTION: u64 = 2;
 /// Longer records take long enough.
 const EXPECTED_AT_MOST: usize = 512;
 
@@ -28,9 +32,11 @@ pub struct Producer<O, P> {
     tail: u64,
     /// The consumer's head as last seen.
     head: u64,
-    /// Up to here the ring has its pages; once it has all of them, the largest position that there is.
+    /// So many bytes of the ring, from its beginning on, have their pages.
     prepared: u64,
-    /// Up to here records may be written: what has been read by the consumer, and has its pages.
+    /// There was no room at times.
+    was_full: bool,
+    /// Up to here records may be written, as far as is known: what has been read by the consumer, and has its pages.
     end: u64,
     /// The tail at the last look at the consumer's event.
     signaled: u64,
@@ -49,6 +55,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
             tail: 0,
             head: 0,
             prepared: 0,
+            was_full: false,
             end: 0,
             signaled: 0,
             open: OpenRun::default(),
@@ -82,46 +89,71 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
     #[inline]
     fn claim(&mut self, length: usize) -> Result<Option<u64>, Violation> {
         self.close_run();
-        let need = self.need(length);
-        if self.tail + need > self.end && !self.make_room(need)? {
-            return Ok(None);
+        let mut need = self.need(length);
+        if self.tail + need > self.end {
+            match self.make_room(length)? {
+                Some(needed) => need = needed,
+                None => return Ok(None),
+            }
         }
         Ok(Some(self.tail + (need - length as u64)))
     }
 
-    /// Looks for room that the consumer has made, and for pages that the ring has not got yet.
+    /// Looks for room that the consumer has made, and for pages that the ring has not got yet. Says how many bytes from
+    /// the tail on the record needs.
     #[inline(never)]
-    fn make_room(&mut self, need: u64) -> Result<bool, Violation> {
-        if !self.has_room(need) {
+    fn make_room(&mut self, length: usize) -> Result<Option<u64>, Violation> {
+        let need = self.need(length);
+        let wants_pages = need == length as u64 && self.tail + need > self.pages_end();
+        if wants_pages || !self.has_room(need) {
             self.look_at_head()?;
             if !self.has_room(need) {
-                return Ok(false);
+                self.was_full = true;
+                return Ok(None);
             }
         }
-        if self.tail + need > self.prepared {
-            self.prepare(need)?;
+        if wants_pages {
+            return self.find_pages(length).map(Some);
         }
-        Ok(true)
+        self.set_end();
+        Ok(Some(need))
     }
 
-    /// Gets pages for what is written next, in steps that double: a lane that carries little has few, and one that
-    /// carries much soon has all.
+    /// Begins again where the ring begins, if the consumer is close behind and always was: a ring has as many pages as its
+    /// consumer has been late, not as many as it could have. Otherwise it gets more, in steps that double.
     #[cold]
-    fn prepare(&mut self, need: u64) -> Result<(), Violation> {
+    fn find_pages(&mut self, length: usize) -> Result<u64, Violation> {
+        let again = self.capacity.to_end(self.tail) + length as u64;
         let most = self.capacity.bytes();
-        let up_to = (self.tail + need).max(2 * self.prepared).next_multiple_of(PAGE as u64).min(most);
-        let place = |position: u64| usize::try_from(position).map_or(usize::MAX, |position| RING + position);
+        let is_close = self.unread() <= self.prepared / CLOSE_FRACTION;
+        let is_enough = self.prepared >= (most / SMALLEST_FRACTION).max((length + GRANULE) as u64);
+        if is_enough && is_close && !self.was_full && self.has_room(again) {
+            return Ok(again);
+        }
+        let up_to = (self.capacity.in_ring(self.tail) + (length + GRANULE) as u64).max(2 * self.prepared);
+        let up_to = up_to.next_multiple_of(PAGE as u64).min(most);
+        let place = |offset: u64| usize::try_from(offset).map_or(usize::MAX, |offset| RING + offset);
         if !self.own.prepare(place(self.prepared)..place(up_to)) {
             return Err(Violation::Memory);
         }
-        self.prepared = if up_to == most { u64::MAX } else { up_to };
+        self.prepared = up_to;
         self.set_end();
-        Ok(())
+        Ok(length as u64)
     }
 
     #[inline]
     fn set_end(&mut self) {
-        self.end = self.prepared.min(self.head + self.capacity.bytes());
+        self.end = self.pages_end().min(self.head + self.capacity.bytes());
+    }
+
+    /// Up to here there are pages in the lap that the tail is in, and room for a PAD behind that.
+    #[inline]
+    fn pages_end(&self) -> u64 {
+        if self.prepared == self.capacity.bytes() {
+            return u64::MAX;
+        }
+        let lap = self.tail - self.capacity.in_ring(self.tail);
+        lap + self.prepared.saturating_sub(GRANULE as u64)
     }
 
     /// Whether there is room for a record of `length` bytes, as of [`reserve`](Self::reserve).

@@ -83,7 +83,7 @@ impl Capacity {
 
     /// The remainder, without a division.
     #[inline]
-    fn in_ring(self, position: u64) -> u64 {
+    pub(crate) fn in_ring(self, position: u64) -> u64 {
         position & (self.0 - 1)
     }
 }

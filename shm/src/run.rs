@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::consumer::Record;
-use crate::layout::{MAX_RUN, WORD, flag};
+use crate::layout::{MAX_PLACED_RUN, MAX_RUN, WORD, flag};
 use crate::ring::{padded, run_length};
 use crate::violation::Violation;
 
@@ -30,8 +30,22 @@ impl Run {
     /// When it has none, is longer than [`MAX_RUN`], or holds something else than payloads and their lengths.
     #[inline]
     pub fn of(record: &Record, start: usize) -> Result<Self, Violation> {
-        let bytes = record.inline_length();
-        let is_run = record.is_run() && bytes > 0 && bytes.is_multiple_of(WORD) && bytes <= MAX_RUN;
+        Self::of_bytes(record, start, (record.inline_length(), MAX_RUN))
+    }
+
+    /// The payloads that a record names in place, which begin at `start` in the copy.
+    ///
+    /// # Errors
+    /// When it names none, or more than [`MAX_PLACED_RUN`] bytes.
+    #[inline]
+    pub fn in_place(record: &Record, start: usize) -> Result<Self, Violation> {
+        let bytes = record.descriptor.payload.get() as usize - record.inline_length();
+        Self::of_bytes(record, start, (bytes, MAX_PLACED_RUN))
+    }
+
+    #[inline]
+    fn of_bytes(record: &Record, start: usize, (bytes, most): (usize, usize)) -> Result<Self, Violation> {
+        let is_run = record.is_run() && bytes > 0 && bytes.is_multiple_of(WORD) && bytes <= most;
         if is_run { Ok(Self { rest: start..start + bytes }) } else { Err(Violation::Length) }
     }
 
@@ -61,4 +75,18 @@ impl Run {
         self.rest.start += run_length(length);
         Ok(Some(start..start + length))
     }
+}
+
+/// How many of these payloads fit into `room` bytes together, with their lengths between them, and the bytes that they
+/// take.
+pub fn fitting<'a>(payloads: impl Iterator<Item = &'a [u8]>, room: usize) -> (usize, usize) {
+    let (mut count, mut end) = (0, 0);
+    for payload in payloads {
+        let next = end + run_length(payload.len());
+        if next > room {
+            break;
+        }
+        (count, end) = (count + 1, next);
+    }
+    (count, end)
 }

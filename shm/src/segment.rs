@@ -37,18 +37,29 @@ impl OwnSegment {
         Ok((Self { region, is_sparse: false }, segment))
     }
 
+    /// Makes a segment of which the first `used` bytes get their pages at once, and seals it. The others get them when
+    /// they are [prepared](OwnMemory::prepare), but for those from `rest` on, which get them at once, too.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create_sparse(name: &CStr, length: usize, used: usize, rest: usize) -> io::Result<(Self, OwnedFd)> {
+        let (mut own, segment) = Self::create(name, length, used)?;
+        // Before Linux 5.14 nobody could ask for pages and be told that there are none: then all are there at once.
+        own.is_sparse = own.region.populate_writable(&(0..used)).is_ok();
+        let rest = if own.is_sparse { rest } else { used };
+        if rest < length {
+            seal::allocate(&segment, rest..length)?;
+        }
+        Ok((own, segment))
+    }
+
     /// Makes a control segment and seals it. Its ring gets pages as it is first written, the rest at once: most lanes
     /// carry little.
     ///
     /// # Errors
     /// What the system says.
     pub fn create_control(name: &CStr, layout: ControlLayout) -> io::Result<(Self, OwnedFd)> {
-        let (mut own, segment) = Self::create(name, layout.total(), RING)?;
-        // Before Linux 5.14 nobody could ask for pages and be told that there are none: then all are there at once.
-        own.is_sparse = own.region.populate_writable(&(0..RING)).is_ok();
-        let rest = if own.is_sparse { layout.slots_offset() } else { RING };
-        seal::allocate(&segment, rest..layout.total())?;
-        Ok((own, segment))
+        Self::create_sparse(name, layout.total(), RING, layout.slots_offset())
     }
 
     /// Takes over a segment that the broker has made for this process: allocates its pages and maps it.
@@ -160,15 +171,28 @@ impl PeerSegment {
     /// # Errors
     /// When it is shorter than announced or may still shrink, or what the system says.
     pub fn map(segment: impl AsFd, length: usize) -> io::Result<Self> {
-        if seal::sizes(segment.as_fd())?.0 < length || !seal::cannot_shrink(segment.as_fd())? {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment is not what was announced"));
-        }
-        Ok(Self { region: Region::map_readable(segment.as_fd(), length)? })
+        Ok(Self::map_announced(segment.as_fd(), length)?.0)
     }
 
-    /// Brings the pages into this process's tables at once, instead of one by one.
-    pub fn populate(&self) {
-        self.region.populate();
+    /// As [`map`](Self::map), with all pages in this process's tables at once, instead of one by one. A segment that has
+    /// not got all of its pages is left as it is: to look at the others would make them.
+    ///
+    /// # Errors
+    /// As of [`map`](Self::map).
+    pub fn map_whole(segment: impl AsFd, length: usize) -> io::Result<Self> {
+        let (mapped, allocated) = Self::map_announced(segment.as_fd(), length)?;
+        if allocated >= length {
+            mapped.region.populate();
+        }
+        Ok(mapped)
+    }
+
+    fn map_announced(segment: BorrowedFd<'_>, length: usize) -> io::Result<(Self, usize)> {
+        let (size, allocated) = seal::sizes(segment)?;
+        if size < length || !seal::cannot_shrink(segment)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the segment is not what was announced"));
+        }
+        Ok((Self { region: Region::map_readable(segment, length)? }, allocated))
     }
 
     /// Bytes of it.

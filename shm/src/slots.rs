@@ -6,7 +6,9 @@ use crate::violation::Violation;
 #[derive(Debug)]
 pub struct Slots<T> {
     slots: Vec<Slot<T>>,
+    /// Those that were used and are free again; of the others those behind the last are free.
     free: Vec<u32>,
+    count: u32,
 }
 
 #[derive(Debug)]
@@ -18,7 +20,7 @@ struct Slot<T> {
 impl<T> Slots<T> {
     /// This many slots, all free; a slot costs memory from its first use on.
     pub fn new(count: u32) -> Self {
-        Self { slots: Vec::new(), free: (0..count).rev().collect() }
+        Self { slots: Vec::new(), free: Vec::new(), count }
     }
 
     /// Puts something into a free slot and returns its number and generation, or gives it back when none is free.
@@ -26,12 +28,16 @@ impl<T> Slots<T> {
     /// # Errors
     /// The thing itself, when every slot is out.
     pub fn put(&mut self, content: T) -> Result<(u32, u32), T> {
-        let Some(number) = self.free.pop() else { return Err(content) };
-        let index = number as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, || Slot { generation: 0, content: None });
-        }
-        let slot = &mut self.slots[index];
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None => {
+                let unused = u32::try_from(self.slots.len()).ok().filter(|unused| *unused < self.count);
+                let Some(unused) = unused else { return Err(content) };
+                self.slots.push(Slot { generation: 0, content: None });
+                unused
+            }
+        };
+        let slot = &mut self.slots[number as usize];
         slot.generation = slot.generation.wrapping_add(1);
         slot.content = Some(content);
         Ok((number, slot.generation))
@@ -53,7 +59,7 @@ impl<T> Slots<T> {
 
     /// Whether a slot is free.
     pub fn has_free(&self) -> bool {
-        !self.free.is_empty()
+        !self.free.is_empty() || self.slots.len() < self.count as usize
     }
 
     /// Slots that are out.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as NativeOrdering};
 use std::thread;
 
-use busway_shm::layout::{GRANULE, HEAD, MAX_RUN, RING, SLOT_TAIL, TAIL, flag, operation};
+use busway_shm::layout::{GRANULE, HEAD, MAX_PLACED_RUN, MAX_RUN, RING, SLOT_TAIL, TAIL, flag, operation};
 use busway_shm::{
     Consumer, Descriptor, HeapMemory, Ordering, OwnMemory, Parts, Producer, ReturnReader, Run, Violation,
     short_record_length,
@@ -212,6 +212,29 @@ fn payloads_that_share_a_record_lie_within_it() {
 }
 
 #[test]
+fn payloads_that_share_a_place_are_some_and_not_more_than_their_reader_copies() {
+    let run = |payload: usize| {
+        let mut forger = Forger::new();
+        let payload = u32::try_from(payload).unwrap().into();
+        forger.write(0, Descriptor { flags: flag::IN_PLACE | flag::RUN, payload, ..record(STEP) });
+        forger.set_tail(STEP);
+        let record = forger.consumer.next_record().unwrap().unwrap();
+        assert_eq!(Run::of(&record, 0).map(|_| ()), Err(Violation::Length), "nothing of it is in the ring");
+        Run::in_place(&record, 0).map(|run| run.is_over())
+    };
+    for length in [8, 16, MAX_PLACED_RUN] {
+        assert_eq!(run(length), Ok(false));
+    }
+    for length in [0, 12, MAX_PLACED_RUN + 8, u32::MAX as usize / 8 * 8] {
+        assert_eq!(run(length), Err(Violation::Length), "{length}");
+    }
+    let short = Descriptor { flags: flag::IN_PLACE | flag::RUN | flag::SHORT, payload: 16.into(), ..record(STEP) };
+    Forger::refuses(STEP, short, Violation::Descriptor);
+    let alone = Descriptor { flags: flag::RUN, payload: 16.into(), ..record(STEP) };
+    Forger::refuses(STEP, alone, Violation::Descriptor);
+}
+
+#[test]
 fn a_descriptor_has_its_sequence_and_nothing_reserved() {
     for descriptor in [
         Descriptor { flags: flag::ALL + 1, ..record(STEP) },
@@ -237,15 +260,15 @@ fn a_descriptor_has_its_sequence_and_nothing_reserved() {
 
 #[test]
 fn a_pad_fills_the_end_before_a_record_and_nothing_else() {
-    // Shorter than what is left; the whole ring; too long to be because a record did not fit.
+    // Shorter than what is left; the whole ring.
     Forger::refuses(CAPACITY, pad(STEP), Violation::Length);
     Forger::refuses(CAPACITY, pad(CAPACITY), Violation::Length);
-    let longest = LAYOUT.max_record() as u64;
-    let mut forger = Forger::at(CAPACITY - longest);
-    forger.write(CAPACITY - longest, pad(longest));
+    // The producer begins again long before the end of its ring.
+    let mut forger = Forger::at(STEP);
+    forger.write(STEP, pad(CAPACITY - STEP));
     forger.write(CAPACITY, record(STEP));
     forger.set_tail(CAPACITY + STEP);
-    assert_eq!(forger.consumer.next_record(), Err(Violation::Length));
+    assert!(forger.consumer.next_record().unwrap().is_some());
 
     // A record has to follow, and at once.
     for (next, tail, violation) in [

@@ -236,7 +236,7 @@ proptest! {
             && !(has(flag::IN_PLACE) && has(flag::FRAGMENT))
             && (has(flag::FRAGMENT) || !has(flag::MORE))
             && !(has(flag::SHORT) && (has(flag::IN_PLACE) || has(flag::FRAGMENT)))
-            && (has(flag::SHORT) || !has(flag::RUN));
+            && (has(flag::SHORT) || has(flag::IN_PLACE) || !has(flag::RUN));
         match consumer.next_record() {
             Ok(Some(record)) => prop_assert!(is_legal && record.descriptor.flags == flags & !flag::SHORT),
             other => prop_assert_eq!((other, is_legal), (Err(Violation::Descriptor), false)),
@@ -346,6 +346,6 @@ fn layouts_are_powers_of_two_within_their_limits() {
 #[test]
 fn the_header_says_who_it_is() {
     let header = Header { magic: MAGIC.into(), version: VERSION.into(), ..Header::new_zeroed() };
-    assert_eq!(&header.as_bytes()[..10], b"BUSWAYL1\x03\0");
+    assert_eq!(&header.as_bytes()[..10], b"BUSWAYL1\x04\0");
     assert_eq!(header.as_bytes().len(), 64);
 }

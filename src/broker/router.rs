@@ -20,6 +20,8 @@ use super::registry::{Registry, RegistryLimits};
 use super::slow_receivers::SlowReceivers;
 use super::touched::{HeldAnswer, LongList, Touched, Wait};
 use crate::frame_names::FrameNames;
+#[cfg(feature = "shm")]
+use crate::lane::CommonAccess;
 use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
 use crate::payload::Payload;
@@ -57,11 +59,26 @@ pub(crate) struct Router {
 pub(crate) struct Source {
     pub(crate) peer: Arc<Peer>,
     pub(super) cache: RouteCache,
+    /// How what it sends to several lanes is written once.
+    #[cfg(feature = "shm")]
+    pub(super) common: Option<CommonAccess>,
 }
 
 impl Source {
     pub(crate) fn new(peer: Arc<Peer>) -> Self {
-        Self { peer, cache: RouteCache::default() }
+        Self {
+            peer,
+            cache: RouteCache::default(),
+            #[cfg(feature = "shm")]
+            common: None,
+        }
+    }
+
+    /// The same of a process on this machine.
+    #[cfg(feature = "shm")]
+    pub(crate) fn with_common(mut self, common: Option<CommonAccess>) -> Self {
+        self.common = common;
+        self
     }
 
     /// Lets go of the peers it remembers.

@@ -9,7 +9,7 @@ use super::access::Way;
 use super::cache::Route;
 use super::router::{Request, Router, Source, kind_of};
 use super::touched::Touched;
-use crate::lane::{Outgoing, Routed};
+use crate::lane::{FrameRun, Outgoing, Routed};
 
 impl Router {
     /// Operation and address of the frames that are likely to come next, if these can be routed together.
@@ -40,8 +40,11 @@ impl Router {
         if let Some((_, _, Route::Receivers { names, peers, .. })) = source.cache.repeated(epoch) {
             let content = Routed::Borrowed(&[]);
             let frame = Outgoing { kind: kind_of(operation), realtime: false, names, prefix: &[], content };
+            let run = FrameRun::new(payloads);
+            #[cfg(feature = "shm")]
+            let run = run.with_common(source.common.as_ref(), peers.len());
             for peer in peers {
-                let (taken, touch) = peer.sink.offer_run(touched.token(), &frame, payloads);
+                let (taken, touch) = peer.sink.offer_run(touched.token(), &frame, &run);
                 touched.heed(peer, touch);
                 for payload in payloads.skip(taken).iter() {
                     // What becomes of it nobody waits for.

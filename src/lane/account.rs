@@ -26,16 +26,25 @@ const ONE: Amount = Amount { slots: 2, bytes: 1 };
 /// ... and that all may hold together.
 const ALL: Amount = Amount { slots: 3, bytes: 2 };
 
-/// An arena of a client, as the broker has mapped it.
+/// A segment with payloads that clients may read in place.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) number: u32,
-    pub(super) map: Arc<PeerSegment>,
+    pub(super) length: usize,
     /// For those who are to read it.
     pub(super) descriptor: OwnedFd,
+    /// The user whose senders' payloads are in it.
     pub(super) owner: u32,
     pub(super) _spent: Spent,
-    pub(super) _counted: ClientArena,
+    /// One that a client writes counts as its.
+    pub(super) _counted: Option<ClientArena>,
+}
+
+/// An arena of a client, as the broker has mapped it.
+#[derive(Debug)]
+pub(super) struct Arena {
+    pub(super) segment: Arc<Segment>,
+    pub(super) map: Arc<PeerSegment>,
 }
 
 /// A client as a sender of payloads.
@@ -93,15 +102,15 @@ impl Account {
     /// When the slot is not free or the range is not within the segment.
     pub(super) fn receive(
         self: &Arc<Self>,
-        segment: &Arc<Segment>,
+        arena: &Arena,
         range: (u64, u32),
         slot: (u32, u32),
     ) -> Result<Arc<Incoming>, Violation> {
         self.generations.lock().begin(slot.0, slot.1)?;
-        let sample = Sample::new(Arc::clone(&segment.map), range, slot, Arc::clone(self) as Arc<dyn GiveBack>)?;
+        let sample = Sample::new(Arc::clone(&arena.map), range, slot, Arc::clone(self) as Arc<dyn GiveBack>)?;
         Ok(Arc::new(Incoming {
             sample,
-            segment: Arc::clone(segment),
+            segment: Arc::clone(&arena.segment),
             account: Arc::clone(self),
             pins: AtomicU32::new(0),
         }))
@@ -166,7 +175,7 @@ mod tests {
 
     struct Sender {
         account: Arc<Account>,
-        segment: Arc<Segment>,
+        arena: Arena,
         returned: ReturnReader<PeerSegment>,
         next_slot: u32,
     }
@@ -175,20 +184,20 @@ mod tests {
         fn new() -> Self {
             let layout = ControlLayout { ring: ControlLayout::MIN_RING, slots: SLOTS as usize };
             let (own, peer) = OwnSegment::on_heap(layout.total());
-            let (arena, map) = OwnSegment::on_heap(BYTES as usize);
-            arena.write(0, b"in place");
+            let (memory, map) = OwnSegment::on_heap(BYTES as usize);
+            memory.write(0, b"in place");
             let cost = Cost { descriptors: 1, mappings: 1, bytes: 1 };
             let segment = Segment {
                 number: 1,
-                map: Arc::new(map),
+                length: map.length(),
                 descriptor: std::fs::File::open("/dev/null").unwrap().into(),
                 owner: 0,
                 _spent: Budget::new(Cost { descriptors: 4, mappings: 4, bytes: 4 }).spend(0, cost).unwrap(),
-                _counted: Arc::new(ClientArenas::default()).add(1, (1, 1)).unwrap(),
+                _counted: Arc::new(ClientArenas::default()).add(1, (1, 1)),
             };
             Self {
                 account: Account::new(Returns::new(Arc::new(own), layout), (SLOTS, BYTES as usize), 0),
-                segment: Arc::new(segment),
+                arena: Arena { segment: Arc::new(segment), map: Arc::new(map) },
                 returned: ReturnReader::new(peer, layout),
                 next_slot: 0,
             }
@@ -197,7 +206,7 @@ mod tests {
         fn send(&mut self, length: u32) -> Arc<Incoming> {
             let slot = self.next_slot;
             self.next_slot += 1;
-            self.account.receive(&self.segment, (0, length), (slot, 1)).unwrap()
+            self.account.receive(&self.arena, (0, length), (slot, 1)).unwrap()
         }
     }
 
@@ -267,7 +276,7 @@ mod tests {
         let mut sender = Sender::new();
         let payload = sender.send(8);
         let account = Arc::clone(&sender.account);
-        let again = |slot, range| account.receive(&sender.segment, range, slot).map(|_| ());
+        let again = |slot, range| account.receive(&sender.arena, range, slot).map(|_| ());
         assert_eq!(again((0, 2), (0, 8)), Err(Violation::Slot));
         drop(payload);
         assert_eq!(again((0, 2), (0, 8)), Ok(()));

@@ -146,7 +146,13 @@ impl DownIntake {
                 kind => {
                     let kind = FrameKind::from_byte(kind).ok_or(Violation::Descriptor)?;
                     if record.is_run() {
-                        self.run.begin(&self.consumer, &record, kind)?;
+                        if descriptor.flags & flag::IN_PLACE == 0 {
+                            self.run.begin(&self.consumer, &record, kind)?;
+                        } else {
+                            // It goes back at once: what is small is copied.
+                            let sample = self.sample(&record)?;
+                            self.run.begin_in_place(&self.consumer, &record, kind, &sample)?;
+                        }
                         self.is_run = true;
                         return self.next_of_run();
                     }
@@ -190,17 +196,22 @@ impl DownIntake {
                 self.whole = Some(payload.into());
             }
         } else {
-            let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
-            let Some(segment) = segment else {
-                self.give_back(record);
-                return Err(Violation::Range);
-            };
-            let range = (descriptor.offset.get(), descriptor.payload.get());
-            let slot = (descriptor.slot.get(), descriptor.generation.get());
-            let sample = Sample::new(segment, range, slot, Arc::clone(&self.lane.releases) as Arc<dyn GiveBack>)?;
-            self.whole = Some(Payload::in_place(Arc::new(sample)));
+            self.whole = Some(Payload::in_place(Arc::new(self.sample(record)?)));
         }
         Ok(Arrival::Delivery { kind, realtime: descriptor.flags & flag::REALTIME != 0 })
+    }
+
+    /// What a record names in place.
+    fn sample(&self, record: &Record) -> Result<Sample, Violation> {
+        let descriptor = &record.descriptor;
+        let segment = self.lane.segments.lock().get(&descriptor.segment.get()).cloned();
+        let Some(segment) = segment else {
+            self.give_back(record);
+            return Err(Violation::Range);
+        };
+        let range = (descriptor.offset.get(), descriptor.payload.get());
+        let slot = (descriptor.slot.get(), descriptor.generation.get());
+        Sample::new(segment, range, slot, Arc::clone(&self.lane.releases) as Arc<dyn GiveBack>)
     }
 
     /// Gives back what a record lends and nobody will read.

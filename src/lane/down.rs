@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch};
-use busway_net::wire::{BrokerHeader, FrameKind, Payloads, ResultCode};
+use busway_net::wire::{BrokerHeader, FrameKind, ResultCode};
 use busway_shm::layout::{Head, flag, operation};
 use busway_shm::{Descriptor, DownBell, Parts, PeerSegment, ReturnReader, Slots, Violation};
 use bytes::Bytes;
@@ -13,9 +13,11 @@ use bytes::Bytes;
 use super::account::{OnLane, Pin, Segment};
 use super::backlog::Large;
 use super::budget::Spent;
+use super::common::{CHUNKS_OF_ONE, CommonArena, CommonRun};
+use super::frame_run::FrameRun;
 use super::introductions::{Acquaintance, Introductions};
 use super::options::ShmTrust;
-use super::placing::{Place, Placed, Placing};
+use super::placing::{Place, Placed, PlacedRun, Placing};
 use super::queue::{Item, LaneProducer, LaneQueue, Load};
 use super::{COPY_MAX, Outgoing, Routed, WAIT_MIN};
 
@@ -29,6 +31,8 @@ pub(crate) struct DownLane {
     queue: LaneQueue<Leases, DownBell>,
     receiver: u64,
     counters: Arc<Counters>,
+    /// Of the client's user: what it gets of it with others is soon to come.
+    common: Option<Arc<CommonArena>>,
     /// Counts for as long as somebody remembers the client, which may be longer than its connection lasts.
     _spent: Arc<Spent>,
 }
@@ -44,10 +48,18 @@ pub(crate) struct Counters {
 pub(super) struct Leases {
     /// The lane of which this is a part.
     own: Weak<DownLane>,
-    slots: Slots<Pin>,
+    slots: Slots<Leased>,
+    /// Slots with what was written once for several receivers.
+    common: u32,
     returned: ReturnReader<Arc<PeerSegment>>,
     introductions: Introductions,
     counters: Arc<Counters>,
+}
+
+/// What a client holds under a slot until it gives it back.
+enum Leased {
+    Payload { _pin: Pin },
+    Common { _run: Arc<CommonRun> },
 }
 
 impl DownLane {
@@ -58,19 +70,20 @@ impl DownLane {
         bell: DownBell,
         outbox: &Arc<Outbox>,
         (limits, user, trust, receiver): (OutboxLimits, u32, ShmTrust, u64),
-        spent: Arc<Spent>,
+        (spent, common): (Arc<Spent>, Option<Arc<CommonArena>>),
     ) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
         let leases = |own: &Weak<Self>| Leases {
             own: Weak::clone(own),
             slots: Slots::new(slots),
+            common: 0,
             returned,
             introductions: Introductions::new(user, trust, outbox),
             counters: Arc::clone(&counters),
         };
         Arc::new_cyclic(|own| {
             let queue = LaneQueue::new(producer, leases(own), limits, bell, Arc::clone(outbox));
-            Self { queue, receiver, counters: Arc::clone(&counters), _spent: spent }
+            Self { queue, receiver, counters: Arc::clone(&counters), common, _spent: spent }
         })
     }
 
@@ -105,10 +118,15 @@ impl DownLane {
         &self,
         token: u64,
         frame: &Outgoing<'_>,
-        payloads: Payloads<'_>,
+        run: &FrameRun<'_>,
     ) -> Result<(usize, Touch), Refused> {
         let (item, head) = item_of(frame);
-        self.queue.offer_run(token, &item, payloads, head)
+        let arena = run.arena();
+        let place = |leases: &mut Leases, start| match arena {
+            Some(arena) => leases.place_run(arena, || run.common_run(start)),
+            None => Ok(None),
+        };
+        self.queue.offer_run(token, &item, (run.payloads(), head), place)
     }
 
     /// A payload of another lane: held in place, or copied if this client holds too much of it.
@@ -192,6 +210,15 @@ impl DownLane {
         self.resume();
     }
 
+    /// The lane is in use from now on: the client is to map what is written for it and others together, before the first of
+    /// that comes.
+    pub(super) fn begin(&self) {
+        if let Some(arena) = &self.common {
+            self.introduce(arena.segment());
+        }
+        self.flush();
+    }
+
     /// A sender whose payloads the client reads in place has got a new arena.
     pub(super) fn introduce(&self, segment: &Arc<Segment>) {
         self.queue.placing(|leases| {
@@ -234,7 +261,7 @@ fn item_of<'a>(frame: &Outgoing<'a>) -> (Item<'a>, usize) {
 
 /// What a client holds whose connection has ended: its process may still read it.
 pub(crate) struct Zombie {
-    slots: Slots<Pin>,
+    slots: Slots<Leased>,
     returned: ReturnReader<Arc<PeerSegment>>,
 }
 
@@ -257,9 +284,30 @@ impl Leases {
     fn take_back(&mut self) -> Result<usize, Violation> {
         for count in 0..RETURNS_AT_ONCE {
             let Some((slot, generation)) = self.returned.next_returned()? else { return Ok(count) };
-            self.slots.take(slot, generation)?;
+            if let Leased::Common { .. } = self.slots.take(slot, generation)? {
+                self.common -= 1;
+            }
         }
         Ok(RETURNS_AT_ONCE)
+    }
+
+    /// Hands over what was written once for several receivers, if the client may read it there and does not hold much.
+    fn place_run(
+        &mut self,
+        arena: &CommonArena,
+        run: impl FnOnce() -> Option<Arc<CommonRun>>,
+    ) -> Result<Option<PlacedRun>, Violation> {
+        self.take_back()?;
+        let may_read = self.introductions.of(arena.segment(), &mut false) == Acquaintance::Mapped;
+        if !may_read || self.common >= CHUNKS_OF_ONE || !self.slots.has_free() {
+            return Ok(None);
+        }
+        let Some(run) = run() else { return Ok(None) };
+        let (frames, bytes, offset) = (run.frames, run.bytes, run.offset() as u64);
+        let Ok((slot, generation)) = self.slots.put(Leased::Common { _run: run }) else { return Ok(None) };
+        self.common += 1;
+        let place = Place { segment: arena.segment().number, offset, slot, generation };
+        Ok(Some(PlacedRun { frames, bytes, place }))
     }
 }
 
@@ -279,14 +327,14 @@ impl Placing for Leases {
             Acquaintance::Coming if may_wait && payload.len() >= WAIT_MIN => return Ok(Placed::Later(pin)),
             _ => return Ok(Placed::Copy(pin)),
         }
-        Ok(match self.slots.put(pin) {
-            Err(pin) => Placed::Copy(pin),
-            Ok((slot, generation)) => {
-                self.counters.in_place.fetch_add(1, Ordering::Relaxed);
-                let offset = payload.offset() as u64;
-                Placed::There(Place { segment: payload.segment().number, offset, slot, generation })
-            }
-        })
+        if !self.slots.has_free() {
+            return Ok(Placed::Copy(pin));
+        }
+        // One was free.
+        let (slot, generation) = self.slots.put(Leased::Payload { _pin: pin }).map_err(|_| Violation::Slot)?;
+        self.counters.in_place.fetch_add(1, Ordering::Relaxed);
+        let offset = payload.offset() as u64;
+        Ok(Placed::There(Place { segment: payload.segment().number, offset, slot, generation }))
     }
 
     fn length(pin: &Pin) -> usize {

@@ -1,8 +1,9 @@
 //! Where lanes of a broker begin and end.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use busway_net::link::{Body as SocketBody, Outbox, OutboxLimits, PeerIdentity, Socket, Watch, has_ended};
@@ -17,6 +18,7 @@ use zerocopy::IntoBytes;
 
 use super::account::Account;
 use super::budget::{Budget, Cost, Spent};
+use super::common::CommonArena;
 use super::down::{DownLane, Zombie};
 use super::intake::Intake;
 use super::options::BrokerOptions;
@@ -44,6 +46,8 @@ pub(crate) struct LaneHost {
     next_segment: AtomicU32,
     zombies: Mutex<Vec<ZombieEntry>>,
     zombie_came: Notify,
+    /// By user.
+    common_arenas: Mutex<HashMap<u32, Weak<CommonArena>>>,
 }
 
 struct ZombieEntry {
@@ -108,11 +112,24 @@ impl LaneHost {
             next_segment: AtomicU32::new(1),
             zombies: Mutex::default(),
             zombie_came: Notify::new(),
+            common_arenas: Mutex::default(),
         })
     }
 
     pub(super) fn next_segment(&self) -> u32 {
         self.next_segment.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The common arena of a user, which lasts as long as somebody has it.
+    pub(super) fn common_arena(&self, user: u32) -> Option<Arc<CommonArena>> {
+        let mut arenas = self.common_arenas.lock();
+        if let Some(arena) = arenas.get(&user).and_then(Weak::upgrade) {
+            return Some(arena);
+        }
+        arenas.retain(|_, arena| arena.strong_count() > 0);
+        let arena = CommonArena::new(self, user)?;
+        arenas.insert(user, Arc::downgrade(&arena));
+        Some(arena)
     }
 
     /// Makes a lane for a client that asks for one, and sends it.
@@ -246,7 +263,7 @@ impl Offer {
             self.down_bell,
             outbox,
             (queue, user, host.options.trust, receiver),
-            spent,
+            (spent, host.common_arena(user)),
         );
         let consumer = Consumer::new(self.down, up, up_layout);
         let intake = Intake::new(consumer, (&lane, account), host, outbox, limits, arena_bytes);

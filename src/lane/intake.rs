@@ -13,7 +13,7 @@ use busway_net::wire::{Limits, Operation, Payloads, QoS, has_nul};
 use busway_shm::layout::{GRANULE, flag, operation};
 use busway_shm::{Consumer, Descriptor, OwnSegment, PeerSegment, Record, Violation};
 
-use super::account::{Account, Incoming, OnLane, Segment};
+use super::account::{Account, Arena, Incoming, OnLane};
 use super::budget::ClientArenas;
 use super::control_frame::Questions;
 use super::down::DownLane;
@@ -38,7 +38,7 @@ pub(crate) struct Intake {
     outbox: Arc<Outbox>,
     limits: Limits,
     arena_bytes: u64,
-    segments: HashMap<u32, Arc<Segment>>,
+    segments: HashMap<u32, Arena>,
     /// They, and those that are gone from here and still held.
     arenas: Arc<ClientArenas>,
     /// The arena that the client has been given and has not taken over.

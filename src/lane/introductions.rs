@@ -119,7 +119,7 @@ impl Introductions {
             self.set(segment.number, State::Sent);
             let token = self.questions.next();
             self.open = Some(Open { token, looks: 0 });
-            let frame = SegmentFrame::introduction(segment.number, segment.map.length(), segment.owner, token);
+            let frame = SegmentFrame::introduction(segment.number, segment.length, segment.owner, token);
             self.outbox.offer_control(|batch| {
                 batch.push_body(SocketBody::Descriptors(vec![descriptor]));
                 frame.encode(batch.inline());
@@ -185,22 +185,21 @@ impl Introductions {
 #[cfg(test)]
 mod tests {
     use busway_net::link::OutboxLimits;
-    use busway_shm::OwnSegment;
     use busway_shm::layout::PAGE;
 
     use super::*;
-    use crate::lane::budget::{Budget, ClientArenas, Cost};
+    use crate::lane::budget::{Budget, Cost};
 
     const USER: u32 = 7;
 
     fn segment(number: u32) -> Arc<Segment> {
         Arc::new(Segment {
             number,
-            map: Arc::new(OwnSegment::on_heap(PAGE).1),
+            length: PAGE,
             descriptor: std::fs::File::open("/dev/null").unwrap().into(),
             owner: USER,
             _spent: Budget::new(Cost::default()).spend(USER, Cost::default()).unwrap(),
-            _counted: Arc::new(ClientArenas::default()).add(0, (1, 0)).unwrap(),
+            _counted: None,
         })
     }
 

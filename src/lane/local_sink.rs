@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use busway_net::link::{Level, Outbox, OutboxLimits, Refused, Touch, Watch};
-use busway_net::wire::{BrokerTag, Payloads, ResultCode};
+use busway_net::wire::{BrokerTag, ResultCode};
 use parking_lot::Mutex;
 
 use super::down::DownLane;
 use super::host::{Accepted, LaneHost, Leavings};
 use super::intake::Intake;
 use super::reason::LaneOff;
-use super::{Declined, LaneStatus, Outgoing, RemoteSink, Sink, SocketSink};
+use super::{Declined, FrameRun, LaneStatus, Outgoing, RemoteSink, Sink, SocketSink};
 
 /// A UNIX client's sink. Frames go to the socket until the switch, and to the lane after it.
 pub(crate) struct LocalSink {
@@ -56,7 +56,7 @@ impl LocalSink {
         self.is_on.store(true, Ordering::Release);
         self.socket.outbox.flush();
         // Somebody may have used the lane before it was on, and flushed the socket alone.
-        lane.flush();
+        lane.begin();
         Some((lane, intake, bell))
     }
 
@@ -85,12 +85,12 @@ impl Sink for Arc<LocalSink> {
         }
     }
 
-    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, payloads: Payloads<'_>) -> (usize, Touch) {
+    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, run: &FrameRun<'_>) -> (usize, Touch) {
         let refused = (0, Touch::Again);
         match self.lane() {
-            Some(lane) => lane.offer_run(token, frame, payloads).unwrap_or(refused),
+            Some(lane) => lane.offer_run(token, frame, run).unwrap_or(refused),
             // What it does not take is offered again, and goes the way that is then the right one.
-            None => self.socket.try_offer_run(token, frame, payloads).unwrap_or(refused),
+            None => self.socket.try_offer_run(token, frame, run.payloads()).unwrap_or(refused),
         }
     }
 

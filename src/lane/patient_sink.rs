@@ -9,13 +9,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
-use busway_net::wire::{Payloads, ResultCode};
+use busway_net::wire::ResultCode;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::overflow::{Overflow, State};
-use super::{Declined, LaneStatus, Outgoing, RemoteSink, Sink, StoredFrame};
+use super::{Declined, FrameRun, LaneStatus, Outgoing, RemoteSink, Sink, StoredFrame};
 use crate::policy::{Pushed, SlowPolicy};
 
 /// A sink with room for frames that may be dropped.
@@ -102,9 +102,9 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
         }
     }
 
-    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, payloads: Payloads<'_>) -> (usize, Touch) {
+    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, run: &FrameRun<'_>) -> (usize, Touch) {
         // With policies each frame is asked about.
-        if self.has_policies() { (0, Touch::Again) } else { self.within.offer_run(token, frame, payloads) }
+        if self.has_policies() { (0, Touch::Again) } else { self.within.offer_run(token, frame, run) }
     }
 
     fn has_policies(&self) -> bool {

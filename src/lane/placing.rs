@@ -33,6 +33,16 @@ pub(super) enum Placed<H> {
     Later(H),
 }
 
+/// Payloads that were written once for several receivers, and are handed over in place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlacedRun {
+    /// How many there are.
+    pub(super) frames: usize,
+    /// Bytes of them, and of their lengths.
+    pub(super) bytes: usize,
+    pub(super) place: Place,
+}
+
 /// Where a payload lies, as a descriptor says it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::backlog::Large;
-use super::placing::Placing;
+use super::placing::{PlacedRun, Placing};
 use super::queue_state::State;
 
 /// The producing end of a lane's ring.
@@ -111,13 +111,14 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
     }
 
     /// As [`offer`](Self::offer) for each of these payloads, as many as there is room for; says how many. `head` is what
-    /// a frame has beside its payload on a socket.
+    /// a frame has beside its payload on a socket. `place` hands over in place those from an index on, if it can: it is
+    /// asked when there is room for that.
     pub(super) fn offer_run(
         &self,
         token: u64,
         item: &Item<'_>,
-        payloads: Payloads<'_>,
-        head: usize,
+        (payloads, head): (Payloads<'_>, usize),
+        mut place: impl FnMut(&mut P, usize) -> Result<Option<PlacedRun>, Violation>,
     ) -> Result<(usize, Touch), Refused> {
         let mut state = self.state.lock();
         if state.closed || state.violation.is_some() {
@@ -125,7 +126,12 @@ impl<P: Placing, B: Bell> LaneQueue<P, B> {
         }
         let mut count = 0;
         let taken = loop {
-            match state.take_some(item, payloads.skip(count), head) {
+            let rest = (payloads.skip(count), head);
+            let taken = match state.take_placed(item, rest, |placing| place(placing, count)) {
+                Ok(0) => state.take_some(item, rest),
+                taken => taken,
+            };
+            match taken {
                 Ok(0) => break Ok(()),
                 Ok(more) => count += more,
                 Err(violation) => break Err(violation),

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
 use busway_net::wire::Payloads;
-use busway_shm::layout::{GRANULE, Head};
+use busway_shm::layout::{GRANULE, Head, flag};
 use busway_shm::{Descriptor, Parts, Violation, record_length, short_record_length};
 
 use super::backlog::{Backlog, Front, Large};
 use super::payload_batch::PayloadBatch;
-use super::placing::Placing;
+use super::placing::{PlacedRun, Placing};
 use super::queue::{Item, LaneProducer, Load};
 use super::record::{Progress, push_large};
 
@@ -184,8 +184,7 @@ impl<P: Placing> State<P> {
     pub(super) fn take_some(
         &mut self,
         item: &Item<'_>,
-        payloads: Payloads<'_>,
-        head: usize,
+        (payloads, head): (Payloads<'_>, usize),
     ) -> Result<usize, Violation> {
         let Some(first) = payloads.iter().next() else { return Ok(0) };
         if !self.has_space()? {
@@ -194,14 +193,39 @@ impl<P: Placing> State<P> {
         if self.backlog.is_empty() && self.urgent.is_empty() {
             let count = self.producer.push_run(item.head, item.parts, payloads.iter())?;
             if count > 0 {
-                self.taken_frames += count as u64;
-                self.taken_bytes +=
-                    payloads.iter().take(count).map(|payload| (head + payload.len()) as u64).sum::<u64>();
+                self.count_taken((payloads, head), count);
                 return Ok(count);
             }
         }
         self.take(item, Load::Borrowed(first), head + first.len())?;
         Ok(1)
+    }
+
+    /// Takes the first of these payloads in place, as many as `place` hands over; says how many. It is asked when there is
+    /// room for the record.
+    #[inline]
+    pub(super) fn take_placed(
+        &mut self,
+        item: &Item<'_>,
+        payloads: (Payloads<'_>, usize),
+        place: impl FnOnce(&mut P) -> Result<Option<PlacedRun>, Violation>,
+    ) -> Result<usize, Violation> {
+        if payloads.0.is_empty() || !self.backlog.is_empty() || !self.urgent.is_empty() {
+            return Ok(0);
+        }
+        let length = record_length(item.parts.name.len(), item.parts.second.len(), 0);
+        let Some(mut reservation) = self.producer.reserve(length)? else { return Ok(0) };
+        let Some(run) = place(&mut self.placing)? else { return Ok(0) };
+        let descriptor = run.place.descriptor(item.head.into(), item.parts, run.bytes);
+        reservation.write_parts(item.parts);
+        reservation.commit(&Descriptor { flags: descriptor.flags | flag::RUN, ..descriptor });
+        self.count_taken(payloads, run.frames);
+        Ok(run.frames)
+    }
+
+    fn count_taken(&mut self, (payloads, head): (Payloads<'_>, usize), count: usize) {
+        self.taken_frames += count as u64;
+        self.taken_bytes += payloads.iter().take(count).map(|payload| (head + payload.len()) as u64).sum::<u64>();
     }
 
     /// Adds a frame that nobody waits for to the record that the one before it is in, if that is open and nothing stands

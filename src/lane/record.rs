@@ -40,15 +40,8 @@ pub(super) fn push_large<P: Placing>(
         };
         let payload = P::length(&held);
         match placing.place(held, may_wait)? {
-            Placed::There(Place { segment, offset, slot, generation }) => {
-                let descriptor = Descriptor {
-                    flags: descriptor.flags | flag::IN_PLACE,
-                    segment: segment.into(),
-                    offset: offset.into(),
-                    slot: slot.into(),
-                    generation: generation.into(),
-                    ..with_lengths(descriptor, parts, payload)
-                };
+            Placed::There(place) => {
+                let descriptor = place.descriptor(*descriptor, parts, payload);
                 reservation.write_parts(parts);
                 reservation.commit(&descriptor);
                 return Ok(Progress::Done);
@@ -104,6 +97,20 @@ pub(super) fn push_large<P: Placing>(
         reservation.commit(&descriptor);
         if is_done {
             return Ok(Progress::Done);
+        }
+    }
+}
+
+impl Place {
+    /// A descriptor of a frame whose payload, or payloads, of so many bytes lie here.
+    pub(super) fn descriptor(self, descriptor: Descriptor, parts: Parts<'_>, payload: usize) -> Descriptor {
+        Descriptor {
+            flags: descriptor.flags | flag::IN_PLACE,
+            segment: self.segment.into(),
+            offset: self.offset.into(),
+            slot: self.slot.into(),
+            generation: self.generation.into(),
+            ..with_lengths(&descriptor, parts, payload)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use busway_net::wire::FrameKind;
 use busway_shm::layout::flag;
-use busway_shm::{Consumer, OwnSegment, PeerSegment, Record, Run, Violation};
+use busway_shm::{Consumer, OwnSegment, PeerSegment, Record, Run, Sample, Violation};
 
 use super::arrival::Arrival;
 use crate::frame_names::FrameNames;
@@ -42,10 +42,39 @@ impl RunAtHand {
     ) -> Result<(), Violation> {
         self.rest = Run::of(record, record.payload_place().start)?;
         consumer.copy_body(record, &mut self.body);
+        self.begin_frames(record, kind);
+        Ok(())
+    }
+
+    /// As [`begin`](Self::begin), for payloads that lie elsewhere.
+    ///
+    /// # Errors
+    /// When there are none.
+    #[inline]
+    pub(super) fn begin_in_place(
+        &mut self,
+        consumer: &Consumer<Arc<OwnSegment>, Arc<PeerSegment>>,
+        record: &Record,
+        kind: FrameKind,
+        sample: &Sample,
+    ) -> Result<(), Violation> {
+        let start = record.payload_place().start;
+        let rest = Run::in_place(record, start)?;
+        let end = start + sample.len();
+        if self.body.len() < end {
+            self.body.resize(end, 0);
+        }
+        consumer.copy_body(record, &mut self.body);
+        sample.copy_to(0, &mut self.body[start..end]);
+        self.rest = rest;
+        self.begin_frames(record, kind);
+        Ok(())
+    }
+
+    fn begin_frames(&mut self, record: &Record, kind: FrameKind) {
         (self.sender, self.topic) = (record.name_place(), record.second_place());
         (self.kind, self.realtime) = (Some(kind), record.descriptor.flags & flag::REALTIME != 0);
         self.is_next_first = true;
-        Ok(())
     }
 
     /// Whether there are more frames.

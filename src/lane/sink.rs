@@ -4,10 +4,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use busway_net::link::{Level, OutboxLimits, Refused, Touch};
-use busway_net::wire::{Payloads, ResultCode};
+use busway_net::wire::ResultCode;
 use tokio::sync::Notify;
 
 use super::LaneOff;
+use super::frame_run::FrameRun;
 use super::outgoing::Outgoing;
 use crate::policy::SlowPolicy;
 
@@ -41,7 +42,7 @@ pub(crate) trait Sink: Send + Sync {
     /// Takes frames that have nothing of their own but these payloads, as many as there is room for: as
     /// [`offer`](Sink::offer) for each, in one go. Says how many: none, if there is no better way than one by one. The
     /// others are to be offered then.
-    fn offer_run(&self, _token: u64, _frame: &Outgoing<'_>, _payloads: Payloads<'_>) -> (usize, Touch) {
+    fn offer_run(&self, _token: u64, _frame: &Outgoing<'_>, _run: &FrameRun<'_>) -> (usize, Touch) {
         (0, Touch::Again)
     }
 

@@ -8,7 +8,7 @@ use busway_net::wire::{BROKER_PING, BrokerTag, Payloads, ResultCode, encode_ackn
 
 #[cfg(feature = "shm")]
 use super::account::Pin;
-use super::{COPY_MAX, Declined, Outgoing, RemoteSink, Routed, Sink};
+use super::{COPY_MAX, Declined, FrameRun, Outgoing, RemoteSink, Routed, Sink};
 
 /// A socket's sink.
 #[derive(Clone)]
@@ -23,8 +23,8 @@ impl Sink for SocketSink {
         self.try_offer(token, frame).map_err(Declined::from)
     }
 
-    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, payloads: Payloads<'_>) -> (usize, Touch) {
-        self.try_offer_run(token, frame, payloads).unwrap_or((0, Touch::Again))
+    fn offer_run(&self, token: u64, frame: &Outgoing<'_>, run: &FrameRun<'_>) -> (usize, Touch) {
+        self.try_offer_run(token, frame, run.payloads()).unwrap_or((0, Touch::Again))
     }
 
     fn acknowledge(&self, token: u64, op_id: u32, code: ResultCode) -> Result<Touch, Declined> {

@@ -10,6 +10,7 @@ mod bursts;
 mod callers;
 mod clones;
 mod coming;
+mod common_runs;
 mod endings;
 mod pauses;
 mod pipelines;

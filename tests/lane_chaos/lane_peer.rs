@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use busway_shm::layout::{ControlLayout, HEADER, Header, RING, SLOT_TAIL, TAIL, flag, operation};
 use busway_shm::{
-    Consumer, Descriptor, Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, ReturnReader, Run, UpBell,
-    record_length, short_record_length,
+    Consumer, Descriptor, Ordering, OwnMemory, OwnSegment, PeerMemory, PeerSegment, Record, ReturnReader, Run, UpBell,
+    Violation, record_length, short_record_length,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 use zerocopy::{FromBytes, IntoBytes};
@@ -74,10 +74,28 @@ impl LanePeer {
         Self { applicant, up, down, layout, bell, down_bell, consumer, run, tail, returned, taken_back, used_slots }
     }
 
-    pub(crate) fn switch(mut self) -> Self {
+    /// What the broker writes for several lanes together is not for this peer, which says so: it gets copies.
+    pub(crate) fn switch(self) -> Self {
+        self.switch_and_answer(operation::SEGMENT_FAILED).0
+    }
+
+    /// As `subscribed`, with the segment in which the broker writes what is for several lanes together.
+    pub(crate) fn subscribed_with_others(broker: &BrokerProcess, name: &str, topics: &[&str]) -> (Self, PeerSegment) {
+        let applicant = Applicant::register(&broker.socket(), name);
+        applicant.send(&Request::subscribe(topics));
+        applicant.write(REQUEST);
+        let (peer, common) = Self::map(applicant).switch_and_answer(operation::SEGMENT_OK);
+        let segment = PeerSegment::map(&common.descriptor, common.length).expect("the segment can be mapped");
+        (peer, segment)
+    }
+
+    fn switch_and_answer(mut self, answer: u8) -> (Self, Introduction) {
         self.applicant.write(READY);
         self.applicant.await_switch();
-        self
+        let common = self.applicant.segment();
+        self.answer(answer, &common);
+        self.await_read();
+        (self, common)
     }
 }
 
@@ -178,6 +196,22 @@ impl LanePeer {
         if let Some(payload) = self.run.pop_front() {
             return payload;
         }
+        let (record, payload) = self.record();
+        if !record.is_run() {
+            return (record.descriptor, payload);
+        }
+        // As if each had come in a record of its own.
+        for payload in payloads(Run::of(&record, 0), &payload) {
+            let flags = record.descriptor.flags & !flag::RUN;
+            let length = u32::try_from(payload.len()).expect("a short payload");
+            let descriptor = Descriptor { flags, payload: length.into(), ..record.descriptor };
+            self.run.push_back((descriptor, payload));
+        }
+        self.run.pop_front().expect("a run has a frame")
+    }
+
+    /// The next record from the broker as it is, and the payload that is in it.
+    pub(crate) fn record(&mut self) -> (Record, Vec<u8>) {
         let mut record = None;
         let mut look = || {
             record = self.consumer.next_record().expect("the broker keeps the rules");
@@ -198,18 +232,7 @@ impl LanePeer {
         if self.consumer.release() {
             self.bell.ring();
         }
-        if !record.is_run() {
-            return (record.descriptor, payload);
-        }
-        // As if each had come in a record of its own.
-        let mut run = Run::of(&record, 0).expect("the broker keeps the rules");
-        while let Some(place) = run.next_place(&payload).expect("the broker keeps the rules") {
-            let flags = record.descriptor.flags & !flag::RUN;
-            let length = u32::try_from(place.len()).expect("a short payload");
-            let descriptor = Descriptor { flags, payload: length.into(), ..record.descriptor };
-            self.run.push_back((descriptor, payload[place].to_vec()));
-        }
-        self.run.pop_front().expect("a run has a frame")
+        (record, payload)
     }
 
     /// The next message or publication, and its payload if it did not come in place; introductions are answered.
@@ -305,6 +328,13 @@ impl LanePeer {
         let (segment, offset) = (introduction.number.into(), introduction.token.into());
         self.push(Descriptor { operation: answer, segment, offset, ..Descriptor::default() }, [b"", b"", b""], |_| {});
     }
+}
+
+/// The payloads of a record that holds, or names, several.
+pub(crate) fn payloads(run: Result<Run, Violation>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut run = run.expect("the broker keeps the rules");
+    let next = || run.next_place(bytes).expect("the broker keeps the rules").map(|place| bytes[place].to_vec());
+    std::iter::from_fn(next).collect()
 }
 
 /// A message, to be addressed.

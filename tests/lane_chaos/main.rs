@@ -15,6 +15,7 @@ mod support;
 
 mod applicant;
 mod child;
+mod common_runs;
 mod cursors;
 mod descriptors;
 mod fallback;

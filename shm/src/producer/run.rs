@@ -4,6 +4,7 @@ use super::{Producer, short_half};
 use crate::layout::{Descriptor, GRANULE, Head, MAX_RUN, flag};
 use crate::memory::{OwnMemory, PeerMemory};
 use crate::ring::{Parts, padded, run_length};
+use crate::run::fitting;
 use crate::violation::Violation;
 
 /// Bytes of a record that stays open for more: its reader does not begin before it is closed.
@@ -47,23 +48,16 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         payloads: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Result<usize, Violation> {
         let begin = begin_of(parts);
-        let (mut count, mut end) = (0, begin);
-        for payload in payloads.clone() {
-            let next = end + run_length(payload.len());
-            if next > MAX_RUN.min(self.max_record) {
-                break;
-            }
-            (count, end) = (count + 1, next);
-        }
+        let (count, bytes) = fitting(payloads.clone(), MAX_RUN.min(self.max_record).saturating_sub(begin));
         if count < 2 {
             return Ok(0);
         }
-        let length = end.next_multiple_of(GRANULE);
+        let length = (begin + bytes).next_multiple_of(GRANULE);
         let Some(start) = self.claim(length)? else { return Ok(0) };
         if start != self.tail {
             self.fill_up_to(start);
         }
-        let half = short_half(start, length, (head, flag::SHORT | flag::RUN), parts, end - begin);
+        let half = short_half(start, length, (head, flag::SHORT | flag::RUN), parts, bytes);
         let payloads = payloads.take(count);
         self.own.write_run(self.capacity.offset(start), length, &half, [parts.name, parts.second], payloads);
         self.advance(start, length);

@@ -104,13 +104,26 @@ fn a_segment_that_is_not_as_announced_is_refused() {
     assert!(OwnSegment::create(c"odd", LENGTH + 4, LENGTH).is_err() && OwnSegment::create(c"none", 0, 0).is_err());
 }
 
+#[test]
+fn pages_that_were_never_asked_for_are_not_made_by_who_maps_them() {
+    const WHOLE: usize = 64 * PAGE;
+    let (own, segment) = OwnSegment::create_sparse(c"sparse", WHOLE, PAGE, WHOLE).unwrap();
+    let pages = || usize::try_from(nix::sys::stat::fstat(&segment).unwrap().st_blocks).unwrap() * 512 / PAGE;
+    assert_eq!(pages(), 1);
+    let read = PeerSegment::map_whole(&segment, WHOLE).unwrap();
+    assert_eq!(pages(), 1);
+    assert!(own.prepare(8 * PAGE..10 * PAGE));
+    assert_eq!(pages(), 3);
+    own.store(9 * PAGE, 7, Ordering::Release);
+    assert_eq!((read.load(9 * PAGE, Ordering::Acquire), pages()), (7, 3));
+}
+
 /// A client that reads a segment of the broker, and attacks it.
 pub(crate) fn play_reader(line: &Line) {
     let segment = line.receive();
     attacks::fail_to_write(&segment, LENGTH);
     assert!(OwnSegment::take_over(&segment, LENGTH).is_err(), "taken over");
-    let read = PeerSegment::map(&segment, LENGTH).expect("the segment is as announced");
-    read.populate();
+    let read = PeerSegment::map_whole(&segment, LENGTH).expect("the segment is as announced");
     assert_eq!(read.load(8, Ordering::Acquire), 5);
     let [mapping] = attacks::mappings("broker's own")[..] else { panic!("the segment is mapped once") };
     assert_eq!(attacks::make_writable(mapping), Err(Errno::EACCES), "made writable");

@@ -28,6 +28,11 @@ impl Watched {
         Self { memory, cursors, bytes, last: RefCell::default(), prepared }
     }
 
+    /// Bytes for which it was asked for pages.
+    pub(crate) fn prepared(&self) -> usize {
+        self.prepared.get() - self.bytes.start
+    }
+
     /// What was last stored.
     pub(crate) fn cursor(&self, at: usize) -> u64 {
         self.last.borrow().get(&at).copied().unwrap_or(0)

@@ -8,7 +8,7 @@ use busway_shm::layout::{PAGE, operation};
 use busway_shm::{Descriptor, PeerSegment, Violation, create_for_peer};
 
 use super::Intake;
-use crate::lane::account::Segment;
+use crate::lane::account::{Arena, Segment};
 use crate::lane::budget::{ClientArena, Cost, Spent};
 use crate::lane::control_frame::SegmentFrame;
 
@@ -85,13 +85,13 @@ impl Intake {
         let map = if is_done { PeerSegment::adopt(&descriptor, length).ok() } else { None };
         let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
         let owner = self.account.user;
-        let segment = Segment { number, map: Arc::new(map), descriptor, owner, _spent: spent, _counted: counted };
+        let segment = Segment { number, length, descriptor, owner, _spent: spent, _counted: Some(counted) };
         let segment = Arc::new(segment);
         // Who reads this client's payloads in place has it mapped, with some luck, when the first of them comes.
         for reader in self.account.readers() {
             reader.introduce(&segment);
         }
-        self.segments.insert(number, segment);
+        self.segments.insert(number, Arena { segment, map: Arc::new(map) });
         self.answer(operation::ARENA_READY, number, length);
     }
 

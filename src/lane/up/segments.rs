@@ -48,8 +48,7 @@ impl UpLane {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let length = usize::try_from(frame.length.get()).map_err(io::Error::other)?;
-        let segment = PeerSegment::map(descriptor.as_fd(), length)?;
-        segment.populate();
+        let segment = PeerSegment::map_whole(descriptor.as_fd(), length)?;
         self.keep(&self.segments, frame, Arc::new(segment))
     }
 

@@ -20,6 +20,8 @@ use super::host::LaneHost;
 const CHUNKS: u32 = 256;
 /// Of these, runs that one receiver may hold.
 pub(super) const CHUNKS_OF_ONE: u32 = CHUNKS / 2;
+/// It is at most this fraction of the shared memory that its user may have.
+const SHARE: u64 = 16;
 /// Bytes of a run for which the way there and back is worth it.
 const LEAST: usize = 512;
 
@@ -52,6 +54,10 @@ pub(crate) struct CommonRun {
 impl CommonArena {
     pub(super) fn new(host: &LaneHost, user: u32) -> Option<Arc<Self>> {
         let length = CHUNKS as usize * MAX_PLACED_RUN;
+        // Where memory is scarce lanes go before.
+        if host.budget.user_bytes() / SHARE < length as u64 || host.budget.is_scarce() {
+            return None;
+        }
         let cost = Cost { descriptors: 1, mappings: 1, bytes: length as u64 };
         let spent = host.budget.spend(user, cost).ok()?;
         let made = OwnSegment::create_sparse(c"busway-common", length, PAGE, length);
@@ -146,6 +152,16 @@ mod tests {
 
     fn arena() -> Arc<CommonArena> {
         LaneHost::new(BrokerOptions::default()).common_arena(USER).unwrap()
+    }
+
+    #[test]
+    fn where_memory_is_scarce_there_is_none() {
+        let arena_of = |mebibytes: u64| {
+            let bytes = Some(mebibytes << 20);
+            LaneHost::new(BrokerOptions { bytes, ..BrokerOptions::default() }).common_arena(USER)
+        };
+        assert!(arena_of(8).is_none());
+        assert!(arena_of(128).is_some());
     }
 
     #[test]

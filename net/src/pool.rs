@@ -22,6 +22,10 @@ pub struct Pool {
 struct Shelf {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
+    /// One that is larger than all that is kept together: streams of such payloads need no more.
+    large: Option<Vec<u8>>,
+    /// Nobody has taken that one or given it back since the last look.
+    is_large_idle: bool,
 }
 
 /// Buffers kept at most: looking for one that fits stays cheap.
@@ -36,7 +40,8 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// A pool that keeps at most `capacity` bytes (32 MiB by default).
+    /// A pool that keeps at most `capacity` bytes (32 MiB by default), and one larger buffer between two looks of
+    /// [`tidy`](Pool::tidy).
     pub fn new(capacity: usize) -> Self {
         Self { shelf: Arc::default(), capacity }
     }
@@ -46,6 +51,9 @@ impl Pool {
         if capacity >= SMALLEST {
             let mut shelf = self.shelf.lock();
             let fits = |buffer: &Vec<u8>| buffer.capacity() >= capacity && buffer.capacity() / 2 <= capacity;
+            if let Some(large) = shelf.large.take_if(|large| fits(large)) {
+                return large;
+            }
             if let Some(position) = shelf.buffers.iter().rposition(fits) {
                 let buffer = shelf.buffers.remove(position);
                 shelf.bytes -= buffer.capacity();
@@ -57,11 +65,18 @@ impl Pool {
 
     /// Takes memory back. What came back longest ago is freed for it when enough is kept.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
-        if buffer.capacity() < SMALLEST || buffer.capacity() > self.capacity {
+        if buffer.capacity() < SMALLEST {
             return;
         }
         buffer.clear();
         let mut shelf = self.shelf.lock();
+        if buffer.capacity() > self.capacity {
+            shelf.is_large_idle = false;
+            let other = shelf.large.replace(buffer);
+            drop(shelf);
+            drop(other);
+            return;
+        }
         shelf.bytes += buffer.capacity();
         shelf.buffers.push(buffer);
         let mut surplus = 0;
@@ -73,6 +88,15 @@ impl Pool {
         drop(shelf);
         // Freeing can be slow: not under the lock.
         drop(surplus);
+    }
+
+    /// Frees the large buffer if nobody has used it since the last call; to be called now and then.
+    pub fn tidy(&self) {
+        let mut shelf = self.shelf.lock();
+        let is_idle = std::mem::replace(&mut shelf.is_large_idle, true);
+        let idle = if is_idle { shelf.large.take() } else { None };
+        drop(shelf);
+        drop(idle);
     }
 
     /// Shares a buffer; its memory comes back to the pool when the last share is dropped.
@@ -168,6 +192,27 @@ mod tests {
         assert_eq!(again.as_ptr(), address);
         let shelf = pool.shelf.lock();
         assert_eq!(shelf.bytes, shelf.buffers.iter().map(Vec::capacity).sum());
+    }
+
+    #[test]
+    fn one_larger_buffer_is_kept_while_it_is_used() {
+        let pool = Pool::new(8192);
+        let buffer = |pool: &Pool| pool.shelf.lock().large.as_ref().map(Vec::capacity);
+        pool.give_back(Vec::with_capacity(1 << 20));
+        pool.give_back(Vec::with_capacity(2 << 20));
+        assert_eq!(buffer(&pool), Some(2 << 20), "the one that was used last");
+        pool.give_back(Vec::with_capacity(8192));
+        for _ in 0..10 {
+            pool.tidy();
+            let large = pool.take(2 << 20);
+            assert_eq!(buffer(&pool), None);
+            pool.give_back(large);
+        }
+        pool.tidy();
+        assert_eq!(buffer(&pool), Some(2 << 20), "it was used since the last look");
+        pool.tidy();
+        assert_eq!(buffer(&pool), None);
+        assert_eq!(pool.shelf.lock().bytes, 8192, "what is kept for long is not touched");
     }
 
     #[test]

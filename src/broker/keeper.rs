@@ -57,6 +57,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         watches = next.into_iter().map(|(id, (_, watch))| (id, watch)).collect();
         shared.router.finish(&mut touched);
         complain_of_others(&shared);
+        shared.router.pool.tidy();
         shared.looks.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -91,7 +91,10 @@ impl<'a> Operation<'a> {
                     ready!(tokio::task::coop::poll_proceed(context)).made_progress();
                 }
                 let turn = if turns > 0 { Some(ready!(tokio::task::coop::poll_proceed(context))) } else { None };
-                let accepted = remote.poll_send(&mut inner.waiting_room.context(), self);
+                let accepted = match remote.send_lent(self) {
+                    Some(accepted) => Poll::Ready(accepted),
+                    None => remote.poll_send(&mut inner.waiting_room.context(), self),
+                };
                 if let (true, Some(turn)) = (accepted.is_ready(), turn) {
                     turn.made_progress();
                 }

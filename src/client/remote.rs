@@ -5,6 +5,7 @@ mod closing;
 mod lane_receiving;
 #[cfg(feature = "shm")]
 mod lane_sending;
+mod lending;
 mod receiving;
 mod turns;
 
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use closing::LastWrite;
+use lending::Lending;
 use turns::Turns;
 
 use super::ConnectionState;
@@ -66,6 +68,7 @@ pub(crate) struct Remote {
     /// Wakes the flusher: something waits that nobody else will write.
     pub(super) queued: Notify,
     turns: Turns,
+    lending: Lending,
     closing: AtomicBool,
     /// Ends the attempts to reconnect.
     closed: Notify,
@@ -94,12 +97,13 @@ impl Remote {
         outbox.attach(Arc::clone(&socket), &[], false);
         #[cfg(feature = "shm")]
         let lane = LaneLink::new(options.reconnect.is_some(), options.first_lane_off());
-        let turns = Turns::on(&runtime);
+        let (turns, lending) = (Turns::on(&runtime), Lending::to(&options.endpoint));
         let remote = Arc::new(Self {
             options,
             name,
             runtime,
             turns,
+            lending,
             outbox,
             pending: Pending::default(),
             queue,
@@ -315,7 +319,10 @@ impl Remote {
             tokio::select! {
                 () = self.queued.notified() => {}
                 () = patience => {}
-                _ = looks.tick() => self.pending.expire(self.options.timeout),
+                _ = looks.tick() => {
+                    self.pending.expire(self.options.timeout);
+                    self.pool.tidy();
+                }
                 _ = pings.tick() => {
                     if self.outbox.level().bytes == 0 {
                         self.outbox.offer_control(|batch| batch.inline().extend_from_slice(&CLIENT_PING));

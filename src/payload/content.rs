@@ -6,10 +6,13 @@ use super::Payload;
 
 /// What to send: bytes that are borrowed for the duration of the call, or a payload.
 ///
-/// Small borrowed bytes are copied straight into the connection's queue, without an allocation of their own.
+/// Small borrowed bytes are copied straight into the connection's queue, without an allocation of their own. Large ones
+/// (256 KiB and more) that are awaited go from where they lie into a UNIX socket, as long as the broker reads them: the
+/// thread is kept for as long as that takes, but no longer than 4 ms and 2 ms for each MiB, and what is left then is
+/// copied. What is owned is never waited for.
 #[derive(Clone, Debug)]
 pub enum Content<'a> {
-    /// Copied by the call.
+    /// Copied by the call, or written by it from where they lie.
     Borrowed(&'a [u8]),
     /// Sent from where it is.
     Owned(Payload),

@@ -29,6 +29,7 @@ mod embedding;
 mod exclusions;
 mod in_process;
 mod keep_alive;
+mod lending;
 mod limits;
 mod losses;
 mod messages;

@@ -25,7 +25,7 @@ pub use coarse_clock::coarse_now;
 pub use endpoint::{Endpoint, EndpointFault};
 pub use fifo::Fifo;
 pub use listener::Listener;
-pub use outbox::{Level, Outbox, OutboxLimits, Refused, Touch};
+pub use outbox::{LendingPatience, Lent, Level, Outbox, OutboxLimits, Refused, Touch};
 pub use reader::FrameReader;
 pub use readiness::{Chunk, Readiness};
 pub use socket::{Origin, PeerIdentity, Socket};

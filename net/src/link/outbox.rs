@@ -4,6 +4,7 @@
 //! takes no more does a task of the outbox's own wait for room. At any time at most one party writes; it takes the
 //! whole queue under the lock and writes without it.
 
+mod lent;
 mod state;
 mod writing;
 
@@ -15,6 +16,7 @@ use tokio::runtime::Handle;
 
 use super::batch::Batch;
 use super::socket::Socket;
+pub use lent::{LendingPatience, Lent};
 pub use state::Level;
 use state::State;
 

@@ -3,6 +3,7 @@
 mod bodies;
 mod descriptors;
 mod finish;
+mod lent;
 mod listener;
 mod order;
 mod outbox;

@@ -118,7 +118,7 @@ impl Outbox {
         }
     }
 
-    fn spawn_drain(self: &Arc<Self>, is_full: bool) {
+    pub(super) fn spawn_drain(self: &Arc<Self>, is_full: bool) {
         let outbox = Arc::clone(self);
         self.runtime.spawn(async move { outbox.drain(is_full).await });
     }
@@ -214,7 +214,7 @@ impl Outbox {
 
     /// The connection is of no use any longer. Its reader sees the end and closes it, also one that does not read
     /// because it waits for the peer to do so.
-    fn give_up(&self, mut state: MutexGuard<'_, State>, socket: &Socket) {
+    pub(super) fn give_up(&self, mut state: MutexGuard<'_, State>, socket: &Socket) {
         state.broken = true;
         let waiting = state.take_waiting();
         drop(state);
@@ -222,7 +222,7 @@ impl Outbox {
         waiting.for_each(Waker::wake);
     }
 
-    fn wake_waiting(&self, state: &mut State) {
+    pub(super) fn wake_waiting(&self, state: &mut State) {
         state.flushing.drain(..).for_each(Waker::wake);
         if !state.waiting.is_empty() && !self.over_half(state) {
             state.waiting.drain(..).for_each(Waker::wake);

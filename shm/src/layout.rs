@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A record begins on a multiple of 64 and never crosses the end of the ring: a PAD record fills the rest. There may be
-//! one long before it: a producer whose consumer is close behind uses the beginning of its ring again and again.
+//! one long before it: a producer whose consumer is close behind may use the beginning of its ring again and again.
 //!
 //! ```text
 //! 0            64        64 + name         + second          + payload

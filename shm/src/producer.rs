@@ -36,6 +36,8 @@ pub struct Producer<O, P> {
     prepared: u64,
     /// There was no room at times.
     was_full: bool,
+    /// Bytes of records in this lap that stand for many frames each.
+    dense: u64,
     /// Up to here records may be written, as far as is known: what has been read by the consumer, and has its pages.
     end: u64,
     /// The tail at the last look at the consumer's event.
@@ -56,6 +58,7 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
             head: 0,
             prepared: 0,
             was_full: false,
+            dense: 0,
             end: 0,
             signaled: 0,
             open: OpenRun::default(),
@@ -119,15 +122,18 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         Ok(Some(need))
     }
 
-    /// Begins again where the ring begins, if the consumer is close behind and always was: a ring has as many pages as its
-    /// consumer has been late, not as many as it could have. Otherwise it gets more, in steps that double.
+    /// Begins again where the ring begins, if the consumer is close behind and always was, and what the ring carries are
+    /// many frames in few bytes: it has as many pages as its consumer has been late, not as many as it could have, and
+    /// there is room for more frames than in all of a ring that holds their payloads. Otherwise it gets more, in steps that
+    /// double.
     #[cold]
     fn find_pages(&mut self, length: usize) -> Result<u64, Violation> {
         let again = self.capacity.to_end(self.tail) + length as u64;
         let most = self.capacity.bytes();
         let is_close = self.unread() <= self.prepared / CLOSE_FRACTION;
         let is_enough = self.prepared >= (most / SMALLEST_FRACTION).max((length + GRANULE) as u64);
-        if is_enough && is_close && !self.was_full && self.has_room(again) {
+        let is_dense = self.dense >= self.capacity.in_ring(self.tail) / 4 * 3;
+        if is_enough && is_close && is_dense && !self.was_full && self.has_room(again) {
             return Ok(again);
         }
         let up_to = (self.capacity.in_ring(self.tail) + (length + GRANULE) as u64).max(2 * self.prepared);
@@ -341,7 +347,8 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
 
     /// A PAD fills the rest of the ring.
     #[cold]
-    fn fill_up_to(&self, end: u64) {
+    fn fill_up_to(&mut self, end: u64) {
+        self.dense = 0;
         #[expect(clippy::cast_possible_truncation, reason = "what is left of the ring, which came from a usize")]
         let rest = (end - self.tail) as usize;
         let pad = Descriptor { operation: operation::PAD, ..Descriptor::default() };
@@ -382,6 +389,14 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
         let at = Descriptor::SIZE + names + position;
         assert!(at + bytes.len() <= self.length, "a record is written within its reservation");
         self.producer.own.write(self.producer.capacity.offset(self.start) + at, bytes);
+    }
+
+    /// As [`commit`](Self::commit), for a record that stands for many frames. Where most do, a ring needs fewer pages.
+    #[inline]
+    pub fn commit_dense(self, descriptor: &Descriptor) {
+        let Self { producer, start, length } = self;
+        producer.publish(start, length, &line(start, length, descriptor), []);
+        producer.dense += length as u64;
     }
 
     /// Makes the record visible. Its length and sequence are filled in; the rest of the descriptor is the caller's.

@@ -56,15 +56,22 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         announce_losses(&shared, &mut next, &mut touched).await;
         watches = next.into_iter().map(|(id, (_, watch))| (id, watch)).collect();
         shared.router.finish(&mut touched);
-        complain_of_others(&shared);
+        let others = shared.handshakes.lock().take_due();
+        complain_of(others);
         shared.router.pool.tidy();
         shared.looks.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+/// The broker ends: what has not been said yet.
+pub(super) fn complain_of_the_rest(shared: &Shared) {
+    let others = shared.handshakes.lock().take();
+    complain_of(others);
+}
+
 /// What of many complaints was not said one by one.
-fn complain_of_others(shared: &Shared) {
-    if let Some(others) = shared.handshakes.lock().take_due() {
+fn complain_of(others: Option<u64>) {
+    if let Some(others) = others {
         tracing::warn!("{others} more handshakes not completed");
     }
 }

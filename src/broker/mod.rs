@@ -225,6 +225,7 @@ impl Broker {
             task.abort();
             let _ = task.await;
         }
+        keeper::complain_of_the_rest(&self.shared);
     }
 
     fn is_writing(&self) -> bool {

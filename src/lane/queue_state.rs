@@ -218,7 +218,7 @@ impl<P: Placing> State<P> {
         let Some(run) = place(&mut self.placing)? else { return Ok(0) };
         let descriptor = run.place.descriptor(item.head.into(), item.parts, run.bytes);
         reservation.write_parts(item.parts);
-        reservation.commit(&Descriptor { flags: descriptor.flags | flag::RUN, ..descriptor });
+        reservation.commit_dense(&Descriptor { flags: descriptor.flags | flag::RUN, ..descriptor });
         self.count_taken(payloads, run.frames);
         Ok(run.frames)
     }

@@ -79,7 +79,7 @@ pub(crate) use arrival::{Arrival, DownIntake};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use budget::Spent;
 #[cfg(all(feature = "shm", feature = "broker"))]
-pub(crate) use common::CommonAccess;
+pub(crate) use common::CommonArena;
 #[cfg(feature = "shm")]
 pub(crate) use control_frame::{SEGMENT_KIND, SegmentFrame};
 #[cfg(all(feature = "shm", feature = "broker"))]

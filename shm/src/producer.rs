@@ -133,14 +133,16 @@ impl<O: OwnMemory, P: PeerMemory> Producer<O, P> {
         let is_close = self.unread() <= self.prepared / CLOSE_FRACTION;
         let is_enough = self.prepared >= (most / SMALLEST_FRACTION).max((length + GRANULE) as u64);
         let is_dense = self.dense >= self.capacity.in_ring(self.tail) / 4 * 3;
-        if is_enough && is_close && is_dense && !self.was_full && self.has_room(again) {
+        let may_begin_again = is_enough && self.has_room(again);
+        if may_begin_again && is_close && is_dense && !self.was_full {
             return Ok(again);
         }
         let up_to = (self.capacity.in_ring(self.tail) + (length + GRANULE) as u64).max(2 * self.prepared);
         let up_to = up_to.next_multiple_of(PAGE as u64).min(most);
         let place = |offset: u64| usize::try_from(offset).map_or(usize::MAX, |offset| RING + offset);
         if !self.own.prepare(place(self.prepared)..place(up_to)) {
-            return Err(Violation::Memory);
+            // No more pages are no end of it while those that there are suffice.
+            return if may_begin_again { Ok(again) } else { Err(Violation::Memory) };
         }
         self.prepared = up_to;
         self.set_end();

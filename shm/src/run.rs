@@ -39,7 +39,8 @@ impl Run {
     /// When it names none, or more than [`MAX_PLACED_RUN`] bytes.
     #[inline]
     pub fn in_place(record: &Record, start: usize) -> Result<Self, Violation> {
-        let bytes = record.descriptor.payload.get() as usize - record.inline_length();
+        let is_in_place = record.descriptor.flags & flag::IN_PLACE != 0;
+        let bytes = if is_in_place { record.descriptor.payload.get() as usize } else { 0 };
         Self::of_bytes(record, start, (bytes, MAX_PLACED_RUN))
     }
 

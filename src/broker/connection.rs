@@ -15,8 +15,6 @@ use super::negotiation::Negotiation;
 use super::pace::Pace;
 use super::router::{Request, Source};
 use super::touched::Touched;
-#[cfg(feature = "shm")]
-use crate::lane::CommonAccess;
 use crate::lane::{COPY_MAX, Routed};
 
 /// Bytes after which a connection lets others have their turn.
@@ -71,15 +69,6 @@ impl End {
     }
 }
 
-/// How what a client sends to several lanes is written once: for those who may read what its user writes.
-#[cfg(feature = "shm")]
-fn common_access(shared: &Shared, origin: Origin) -> Option<CommonAccess> {
-    match origin {
-        Origin::Unix(Some(identity)) => Some(CommonAccess::new(&shared.lane_host, identity.uid)),
-        _ => None,
-    }
-}
-
 /// Serves a connection until it ends.
 pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, listener: Arc<str>) {
     let socket = Arc::new(socket);
@@ -101,12 +90,9 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         }
     };
     tracing::debug!(client = ?peer.name, %origin, "registered");
-    let source = Source::new(Arc::clone(&peer));
-    #[cfg(feature = "shm")]
-    let source = source.with_common(common_access(&shared, origin));
     let mut connection = Connection {
         touched: Touched::new(peer.id),
-        source,
+        source: Source::new(Arc::clone(&peer)),
         shared: Arc::clone(&shared),
         outbox,
         reader,

@@ -21,7 +21,7 @@ use super::slow_receivers::SlowReceivers;
 use super::touched::{HeldAnswer, LongList, Touched, Wait};
 use crate::frame_names::FrameNames;
 #[cfg(feature = "shm")]
-use crate::lane::CommonAccess;
+use crate::lane::CommonArena;
 use crate::lane::{COPY_MAX, Declined, Outgoing, Routed, StoredFrame};
 use crate::names::ClientName;
 use crate::payload::Payload;
@@ -59,9 +59,9 @@ pub(crate) struct Router {
 pub(crate) struct Source {
     pub(crate) peer: Arc<Peer>,
     pub(super) cache: RouteCache,
-    /// How what it sends to several lanes is written once.
+    /// Where what it sends to several lanes is written once: only who is on a lane itself has its frames there.
     #[cfg(feature = "shm")]
-    pub(super) common: Option<CommonAccess>,
+    pub(super) common: Option<Arc<CommonArena>>,
 }
 
 impl Source {
@@ -72,13 +72,6 @@ impl Source {
             #[cfg(feature = "shm")]
             common: None,
         }
-    }
-
-    /// The same of a process on this machine.
-    #[cfg(feature = "shm")]
-    pub(crate) fn with_common(mut self, common: Option<CommonAccess>) -> Self {
-        self.common = common;
-        self
     }
 
     /// Lets go of the peers it remembers.

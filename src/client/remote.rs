@@ -49,6 +49,8 @@ const COPY_MAX: usize = 4 << 10;
 const WRITE_AT: usize = 32 << 10;
 /// Looks at late confirmations within the time that each may take.
 const LOOKS: u32 = 4;
+/// The same where they may take long: large memory that nobody uses goes back after two of them.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// What keeps a connection alive, and looks at late confirmations, does not do it more often than this.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The reason of an end that the application wanted.
@@ -121,7 +123,7 @@ impl Remote {
             lane,
         });
         let receiver = remote.receiver(reader);
-        let last = LastWrite(Arc::clone(&remote));
+        let last = LastWrite::of(&remote);
         tokio::spawn(Arc::clone(&remote).drive(socket, receiver, last));
         tokio::spawn(Arc::clone(&remote).keep());
         Ok(remote)
@@ -310,7 +312,7 @@ impl Remote {
     /// Flushes what callers leave behind, keeps the connection alive, gives up on late confirmations.
     async fn keep(self: Arc<Self>) {
         let mut pings = every(self.options.keep_alive);
-        let mut looks = every(self.options.timeout / LOOKS);
+        let mut looks = every((self.options.timeout / LOOKS).min(LONGEST_LOOK));
         while !self.is_closed() {
             #[cfg(feature = "shm")]
             let patience = self.end_patience();
@@ -335,6 +337,9 @@ impl Remote {
             }
             self.flush_all();
         }
+        // Whoever keeps a client that is closed keeps no large memory with it.
+        self.pool.tidy();
+        self.pool.tidy();
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use busway_shm::layout::{MAX_PLACED_RUN, PAGE};
 use busway_shm::{OwnMemory, OwnSegment, fitting};
@@ -101,6 +101,12 @@ impl CommonArena {
     }
 }
 
+impl fmt::Debug for CommonArena {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CommonArena").field("segment", &self.segment.number).finish_non_exhaustive()
+    }
+}
+
 impl CommonRun {
     /// Where in the segment it begins.
     pub(super) fn offset(&self) -> usize {
@@ -116,30 +122,6 @@ impl Drop for CommonRun {
 
 fn start_of(chunk: u32) -> usize {
     chunk as usize * MAX_PLACED_RUN
-}
-
-/// A sender's way to the common arena of its user, which is made when it is first needed.
-pub(crate) struct CommonAccess {
-    host: Arc<LaneHost>,
-    user: u32,
-    arena: OnceLock<Option<Arc<CommonArena>>>,
-}
-
-impl fmt::Debug for CommonAccess {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CommonAccess").field("user", &self.user).finish_non_exhaustive()
-    }
-}
-
-impl CommonAccess {
-    pub(crate) fn new(host: &Arc<LaneHost>, user: u32) -> Self {
-        Self { host: Arc::clone(host), user, arena: OnceLock::new() }
-    }
-
-    /// The arena; `None` for good if there was no memory for it.
-    pub(super) fn arena(&self) -> Option<&Arc<CommonArena>> {
-        self.arena.get_or_init(|| self.host.common_arena(self.user)).as_ref()
-    }
 }
 
 #[cfg(test)]
@@ -165,6 +147,12 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_reads_what_others_write_there_is_none() {
+        let options = BrokerOptions { trust: crate::ShmTrust::None, ..BrokerOptions::default() };
+        assert!(LaneHost::new(options).common_arena(USER).is_none());
+    }
+
+    #[test]
     fn as_many_payloads_go_together_as_a_run_holds() {
         let arena = arena();
         let run = arena.write(std::iter::repeat_n(&PAYLOAD[..], 1000)).unwrap();
@@ -184,6 +172,7 @@ mod tests {
         let mut runs: Vec<_> = (0..CHUNKS).map(|_| write().unwrap()).collect();
         assert!(write().is_none());
         let mut places: Vec<_> = runs.iter().map(|run| run.offset()).collect();
+        places.sort_unstable();
         places.dedup();
         assert_eq!(places.len(), CHUNKS as usize);
         let (shared, place) = (Arc::clone(&runs[9]), runs.remove(9).offset());

@@ -87,6 +87,11 @@ impl DownLane {
         })
     }
 
+    /// Where what the client and others are sent together is written.
+    pub(crate) fn common(&self) -> Option<&Arc<CommonArena>> {
+        self.common.as_ref()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

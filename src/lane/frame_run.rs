@@ -8,7 +8,7 @@ use std::sync::Arc;
 use busway_net::wire::Payloads;
 
 #[cfg(feature = "shm")]
-use super::common::{CommonAccess, CommonArena, CommonRun};
+use super::common::{CommonArena, CommonRun};
 
 /// Receivers from which on what all of them get is written once.
 #[cfg(feature = "shm")]
@@ -18,7 +18,7 @@ const SEVERAL: usize = 3;
 pub(crate) struct FrameRun<'a> {
     payloads: Payloads<'a>,
     #[cfg(feature = "shm")]
-    common: Option<&'a CommonAccess>,
+    common: Option<&'a Arc<CommonArena>>,
     /// What was written, or could not be, by the number of payloads before it.
     #[cfg(feature = "shm")]
     written: RefCell<Vec<(usize, Option<Arc<CommonRun>>)>>,
@@ -35,9 +35,9 @@ impl<'a> FrameRun<'a> {
         }
     }
 
-    /// The same for so many receivers; the sender's access is used if they are several.
+    /// The same for so many receivers; the arena is used if they are several.
     #[cfg(feature = "shm")]
-    pub(crate) fn with_common(mut self, common: Option<&'a CommonAccess>, receivers: usize) -> Self {
+    pub(crate) fn with_common(mut self, common: Option<&'a Arc<CommonArena>>, receivers: usize) -> Self {
         self.common = common.filter(|_| receivers >= SEVERAL);
         self
     }
@@ -49,7 +49,7 @@ impl<'a> FrameRun<'a> {
     /// Where payloads may be written once.
     #[cfg(feature = "shm")]
     pub(super) fn arena(&self) -> Option<&'a Arc<CommonArena>> {
-        self.common?.arena()
+        self.common
     }
 
     /// The payloads from the one with this index on, as many as were written together. The first who asks writes them.

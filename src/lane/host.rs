@@ -120,8 +120,12 @@ impl LaneHost {
         self.next_segment.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The common arena of a user, which lasts as long as somebody has it.
+    /// The common arena of a user, which lasts as long as somebody has it; `None` where nobody would read it, or memory is
+    /// scarce.
     pub(super) fn common_arena(&self, user: u32) -> Option<Arc<CommonArena>> {
+        if !self.options.trust.allows(user, user) {
+            return None;
+        }
         let mut arenas = self.common_arenas.lock();
         if let Some(arena) = arenas.get(&user).and_then(Weak::upgrade) {
             return Some(arena);

@@ -123,7 +123,8 @@ impl Sink for Arc<LocalSink> {
     }
 
     fn close(&self) -> Level {
-        let (socket, lane) = (self.socket.close(), self.close_lane());
+        // The lane first: what is written into it after the client has seen the end of the socket nobody gives back.
+        let (lane, socket) = (self.close_lane(), self.socket.close());
         Level { frames: socket.frames + lane.frames, bytes: socket.bytes + lane.bytes, ..socket }
     }
 

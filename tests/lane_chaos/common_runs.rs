@@ -5,6 +5,7 @@ use busway_shm::layout::{MAX_PLACED_RUN, flag};
 use busway_shm::{Descriptor, PeerMemory, PeerSegment, Record, Run};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::applicant::{Applicant, REQUEST};
 use crate::cursors::BROKEN;
 use crate::lane_peer::{LanePeer, payloads};
 use crate::place::{Holdings, broker, expect_logged, expect_return_to, wait_until_gone};
@@ -119,6 +120,32 @@ fn who_gives_no_runs_back_gets_copies_until_it_does() {
     }
     let rounds = (0..100).find(|_| scene.publish() > 0);
     assert!(rounds.is_some(), "it may hold something again");
+    witness.finish();
+}
+
+#[test]
+fn nobody_is_shown_a_common_segment_where_nobody_is_trusted() {
+    let broker = broker(&["--shm-trust", "none"]);
+    let applicant = Applicant::register(&broker.socket(), "applicant");
+    applicant.write(REQUEST);
+    let mut peer = LanePeer::map(applicant).switch_alone();
+    peer.expect_served();
+    assert!(peer.applicant.segment_if_any().is_none());
+}
+
+/// A client that has no lane, by its own will or because it knows of none, has nothing in shared memory.
+#[test]
+fn what_comes_over_a_socket_is_not_written_where_others_read() {
+    let broker = broker(&[]);
+    let witness = Witness::start(&broker);
+    let mut scene = Scene::new(&broker);
+    scene.sender = scene.runtime.block_on(async {
+        let sender = Client::builder(broker.socket(), "sender.socket").timeout(WATCHDOG).shm(false).connect().await;
+        sender.expect("it connects")
+    });
+    for _ in 0..100 {
+        assert_eq!(scene.publish(), 0);
+    }
     witness.finish();
 }
 

@@ -89,13 +89,19 @@ impl LanePeer {
         (peer, segment)
     }
 
-    fn switch_and_answer(mut self, answer: u8) -> (Self, Introduction) {
+    /// As `switch`, where nothing is written for several lanes together.
+    pub(crate) fn switch_alone(mut self) -> Self {
         self.applicant.write(READY);
         self.applicant.await_switch();
-        let common = self.applicant.segment();
-        self.answer(answer, &common);
-        self.await_read();
-        (self, common)
+        self
+    }
+
+    fn switch_and_answer(self, answer: u8) -> (Self, Introduction) {
+        let mut this = self.switch_alone();
+        let common = this.applicant.segment();
+        this.answer(answer, &common);
+        this.await_read();
+        (this, common)
     }
 }
 

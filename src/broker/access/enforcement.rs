@@ -38,11 +38,9 @@ impl Way {
                 let may_answer = |receiver: &Arc<Peer>| registry.rights(receiver).allow_message(&sender.name);
                 Some(if receiver.is_none_or(may_answer) { Self::Open } else { Self::Asking })
             }
-            Operation::Broadcast => rights.allow(|access| access.broadcast.allows_mask(address)).then_some(Self::Open),
-            _ => match rights {
-                Rights::Free => Some(Self::Open),
-                rights => rights.allow(|access| access.publish.allows_topic(address)).then_some(Self::Named),
-            },
+            _ if matches!(rights, Rights::Free) => Some(Self::Open),
+            Operation::Broadcast => rights.allow(|access| access.broadcast.allows_mask(address)).then_some(Self::Named),
+            _ => rights.allow(|access| access.publish.allows_topic(address)).then_some(Self::Named),
         }
     }
 }

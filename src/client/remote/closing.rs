@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+#[cfg(feature = "shm")]
+use super::lane_receiving::Side;
 use super::{CLOSED, Remote};
 use crate::client::ConnectionState;
 use crate::client::error::SendError;
@@ -78,10 +80,10 @@ impl Remote {
             remote.outbox.flush_blocking(LAST_WRITE);
         }
         // When the runtime ends before the task does, or has ended, dropping the task writes what is left.
-        let last = LastWrite(Arc::clone(remote));
+        let last = LastWrite::of(remote);
         remote.runtime.spawn(async move {
-            let _ = tokio::time::timeout(LAST_WRITE, last.0.wind_up()).await;
-            last.0.end(CLOSED);
+            let _ = tokio::time::timeout(LAST_WRITE, last.remote.wind_up()).await;
+            last.remote.end(CLOSED);
         });
     }
 
@@ -145,20 +147,36 @@ impl Remote {
 }
 
 /// Writes what is left and ends the connection when it is dropped before its task has done that.
-pub(super) struct LastWrite(pub(super) Arc<Remote>);
+pub(super) struct LastWrite {
+    remote: Arc<Remote>,
+    /// What the connection's task has of a lane. It goes last: until the connection has ended the broker hands things out
+    /// that only this gives back.
+    #[cfg(feature = "shm")]
+    pub(super) side: Option<Side>,
+}
+
+impl LastWrite {
+    pub(super) fn of(remote: &Arc<Remote>) -> Self {
+        Self {
+            remote: Arc::clone(remote),
+            #[cfg(feature = "shm")]
+            side: None,
+        }
+    }
+}
 
 impl Drop for LastWrite {
     fn drop(&mut self) {
-        if !self.0.is_closed() {
+        if !self.remote.is_closed() {
             // What waits before the socket comes before what waits before the lane, and lets the broker read that.
             #[cfg(feature = "shm")]
-            if let Some(lane) = self.0.lane.current()
-                && self.0.outbox.flush_blocking(LAST_WRITE)
+            if let Some(lane) = self.remote.lane.current()
+                && self.remote.outbox.flush_blocking(LAST_WRITE)
             {
                 lane.flush_blocking(LAST_WRITE);
             }
-            self.0.outbox.finish_blocking(LAST_WRITE, LINGER);
-            self.0.end(CLOSED);
+            self.remote.outbox.finish_blocking(LAST_WRITE, LINGER);
+            self.remote.end(CLOSED);
         }
     }
 }

@@ -19,7 +19,7 @@ const LANE_VERSION: u8 = VERSION.to_le_bytes()[0];
 const TURN_LOOKS: u32 = 16;
 
 /// What the connection's task has of a lane.
-struct Side {
+pub(super) struct Side {
     lane: Arc<UpLane>,
     intake: DownIntake,
     bell: Watch,
@@ -49,18 +49,23 @@ impl Side {
 
 impl Remote {
     /// Hands on what arrives, over the socket and by the lane, until the connection ends; says why it did.
-    pub(in crate::client) async fn receive_all(&self, socket: &Socket, receiver: &mut Receiver) -> String {
+    pub(super) async fn receive_all(
+        &self,
+        socket: &Socket,
+        receiver: &mut Receiver,
+        side: &mut Option<Side>,
+    ) -> String {
         let mut asked = self.ask_for_lane(receiver);
-        let mut side = None;
         let mut busy = BusyPoll::new(self.options.busy_poll);
         loop {
-            let outcome = self.turn(socket, receiver, &mut side, &mut busy).await;
+            let outcome = self.turn(socket, receiver, side, &mut busy).await;
             let news = std::mem::take(&mut receiver.news);
             if let Err(reason) = outcome {
-                return self.last_frames(receiver, side, &news).await.err().unwrap_or(reason);
+                return self.last_frames(receiver, side.take(), &news).await.err().unwrap_or(reason);
             }
             for news in news {
-                if let Err(reason) = self.heed(news, receiver, &mut side) {
+                if let Err(reason) = self.heed(news, receiver, side) {
+                    *side = None;
                     return reason;
                 }
             }

@@ -17,14 +17,14 @@ use crate::client::receiver::Receiver;
 const TURN: usize = 256 << 10;
 
 impl Remote {
-    /// Reads until the connection ends; connects again if that is wanted. When the runtime ends before, `_last` sees to
+    /// Reads until the connection ends; connects again if that is wanted. When the runtime ends before, `last` sees to
     /// it that nobody waits for what never comes.
-    pub(super) async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver, _last: LastWrite) {
+    pub(super) async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver, mut last: LastWrite) {
         let mut delay = Duration::ZERO;
         loop {
             let since = Instant::now();
             #[cfg(feature = "shm")]
-            let reason = self.receive_all(&socket, &mut receiver).await;
+            let reason = self.receive_all(&socket, &mut receiver, &mut last.side).await;
             #[cfg(not(feature = "shm"))]
             let reason = self.receive(&socket, &mut receiver).await;
             if self.is_closing() {

@@ -17,6 +17,8 @@ mod arena_question;
 mod arrival;
 #[cfg(feature = "shm")]
 mod backlog;
+#[cfg(feature = "shm")]
+mod bell;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod budget;
 #[cfg(all(feature = "shm", feature = "broker"))]

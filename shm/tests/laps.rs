@@ -3,8 +3,12 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::Arc;
+
 use busway_shm::layout::{RING, SPACE_EVENT, TAIL};
-use busway_shm::{Consumer, HeapMemory, Producer};
+use busway_shm::{Consumer, HeapMemory, Ordering, OwnMemory, Producer};
 
 use support::choices::Choices;
 use support::records::{LAYOUT, Whole};
@@ -46,6 +50,49 @@ fn a_ring_of_records_for_many_frames_has_as_many_pages_as_its_consumer_is_late()
     assert_eq!(pages_for(u32::MAX, |_| true), LAYOUT.ring, "and who lets it become full");
     assert_eq!(pages_for(1, |_| false), LAYOUT.ring, "and so has who gets the frames themselves");
     assert_eq!(pages_for(1, |number| number % 2 == 0), LAYOUT.ring);
+}
+
+/// Memory that ends after so many bytes of pages.
+struct Scarce {
+    memory: Arc<HeapMemory>,
+    left: Cell<usize>,
+    refused: Cell<u32>,
+}
+
+impl OwnMemory for &Scarce {
+    fn store(&self, at: usize, value: u64, ordering: Ordering) {
+        self.memory.store(at, value, ordering);
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        self.memory.write(at, bytes);
+    }
+
+    fn prepare(&self, range: Range<usize>) -> bool {
+        let left = self.left.get().checked_sub(range.len());
+        self.refused.set(self.refused.get() + u32::from(left.is_none()));
+        self.left.set(left.unwrap_or(self.left.get()));
+        left.is_some()
+    }
+}
+
+#[test]
+fn a_ring_that_gets_no_more_pages_goes_on_with_those_that_it_has() {
+    let (up, down) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+    let own = Scarce { memory: up.clone(), left: Cell::new(LAYOUT.ring / 2), refused: Cell::new(0) };
+    let mut producer = Producer::new(&own, down.clone(), LAYOUT);
+    let mut consumer = Consumer::new(down, up, LAYOUT);
+    let whole = |number| Whole::new(number, (4, 0, PAYLOAD));
+    for number in 0..RECORDS {
+        assert!(whole(number).push(&mut producer).unwrap());
+        // Late by more than half of the pages.
+        if number >= 12 {
+            let record = consumer.next_record().unwrap().unwrap();
+            assert_eq!(Whole::copied(&consumer, &record), whole(number - 12));
+            let _ = consumer.release();
+        }
+    }
+    assert!(own.refused.get() > 10, "more were asked for in each lap: {}", own.refused.get());
 }
 
 /// Whatever the lengths are, and however the consumer reads: everything comes out as it went in, and nothing is written

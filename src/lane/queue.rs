@@ -16,6 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::backlog::Large;
+use super::bell::Bell;
 use super::placing::{PlacedRun, Placing};
 use super::queue_state::State;
 
@@ -41,23 +42,6 @@ pub(super) enum Load<'a, H> {
 impl<H> From<Bytes> for Load<'_, H> {
     fn from(bytes: Bytes) -> Self {
         Self::Large(Large::Shared(bytes))
-    }
-}
-
-/// What rings the other side.
-pub(super) trait Bell: Send + Sync {
-    fn ring(&self);
-}
-
-impl Bell for busway_shm::UpBell {
-    fn ring(&self) {
-        busway_shm::UpBell::ring(self);
-    }
-}
-
-impl Bell for busway_shm::DownBell {
-    fn ring(&self) {
-        busway_shm::DownBell::ring(self);
     }
 }
 

@@ -19,6 +19,10 @@ const TURN: usize = 256 << 10;
 impl Remote {
     /// Reads until the connection ends; connects again if that is wanted. When the runtime ends before, `last` sees to
     /// it that nobody waits for what never comes.
+    #[cfg_attr(
+        not(feature = "shm"),
+        expect(unused_mut, unused_variables, reason = "only a lane leaves something in it")
+    )]
     pub(super) async fn drive(self: Arc<Self>, mut socket: Arc<Socket>, mut receiver: Receiver, mut last: LastWrite) {
         let mut delay = Duration::ZERO;
         loop {

@@ -51,7 +51,7 @@ impl Connection {
         outcome: Result<(), End>,
     ) -> Result<Never, End> {
         let (lane, mut intake, bell) = switched;
-        self.source.common = lane.common().map(Arc::clone);
+        self.source.common = lane.common().cloned();
         tracing::info!(client = ?self.source.peer.name, transport = "lane", "on the lane");
         let mut ended = ending(outcome)?;
         let mut turn = Turn::default();

@@ -64,39 +64,35 @@ impl Whole {
         self.number % 3 == 2
     }
 
+    fn descriptor(&self) -> Descriptor {
+        let length = |part: &[u8]| u16::try_from(part.len()).expect("a name");
+        Descriptor {
+            operation: 1,
+            op_id: self.number.into(),
+            name: length(&self.name).into(),
+            second: length(&self.second).into(),
+            payload: u32::try_from(self.payload.len()).expect("a payload").into(),
+            ..Descriptor::default()
+        }
+    }
+
     /// As `push`, as a record that stands for many frames.
     pub(crate) fn push_dense<O: OwnMemory, P: PeerMemory>(
         &self,
         producer: &mut Producer<O, P>,
     ) -> Result<bool, Violation> {
-        let length = |part: &[u8]| u16::try_from(part.len()).expect("a name");
         let parts = Parts { name: &self.name, second: &self.second };
         let whole = record_length(self.name.len(), self.second.len(), self.payload.len());
         let Some(mut reservation) = producer.reserve(whole)? else { return Ok(false) };
         reservation.write_parts(parts);
         reservation.write_payload(parts, 0, &self.payload);
-        reservation.commit_dense(&Descriptor {
-            operation: 1,
-            op_id: self.number.into(),
-            name: length(&self.name).into(),
-            second: length(&self.second).into(),
-            payload: u32::try_from(self.payload.len()).expect("a payload").into(),
-            ..Descriptor::default()
-        });
+        reservation.commit_dense(&self.descriptor());
         Ok(true)
     }
 
     /// Appends it, if there is room.
     pub(crate) fn push<O: OwnMemory, P: PeerMemory>(&self, producer: &mut Producer<O, P>) -> Result<bool, Violation> {
-        let length = |part: &[u8]| u16::try_from(part.len()).expect("a name");
-        let descriptor = Descriptor {
-            operation: 1,
-            op_id: self.number.into(),
-            name: length(&self.name).into(),
-            second: length(&self.second).into(),
-            payload: u32::try_from(self.payload.len()).expect("a payload").into(),
-            ..Descriptor::default()
-        };
+        let descriptor = self.descriptor();
         let parts = Parts { name: &self.name, second: &self.second };
         if self.is_short() {
             return producer.push_frame(Head::from(&descriptor), parts, &self.payload);

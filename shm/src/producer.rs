@@ -300,7 +300,7 @@ pub struct Reservation<'a, O, P> {
     length: usize,
 }
 
-impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
+impl<'a, O: OwnMemory, P: PeerMemory> Reservation<'a, O, P> {
     /// Writes the names.
     ///
     /// # Panics
@@ -329,15 +329,20 @@ impl<O: OwnMemory, P: PeerMemory> Reservation<'_, O, P> {
     /// As [`commit`](Self::commit), for a record that stands for many frames. Where most do, a ring needs fewer pages.
     #[inline]
     pub fn commit_dense(self, descriptor: &Descriptor) {
-        let Self { producer, start, length } = self;
-        producer.publish(start, length, &line(start, length, descriptor), []);
-        producer.dense += length as u64;
+        let length = self.length as u64;
+        self.publish(descriptor).dense += length;
     }
 
     /// Makes the record visible. Its length and sequence are filled in; the rest of the descriptor is the caller's.
     #[inline]
     pub fn commit(self, descriptor: &Descriptor) {
+        self.publish(descriptor);
+    }
+
+    #[inline]
+    fn publish(self, descriptor: &Descriptor) -> &'a mut Producer<O, P> {
         let Self { producer, start, length } = self;
         producer.publish(start, length, &line(start, length, descriptor), []);
+        producer
     }
 }

@@ -9,7 +9,7 @@ use crate::applicant::{Applicant, REQUEST};
 use crate::cursors::BROKEN;
 use crate::lane_peer::{LanePeer, payloads};
 use crate::place::{Holdings, broker, expect_logged, expect_return_to, wait_until_gone};
-use crate::support::{BrokerProcess, WATCHDOG};
+use crate::support::{BrokerProcess, TemporaryDirectory, WATCHDOG};
 use crate::witness::Witness;
 
 /// Frames that go together in one record in any case.
@@ -27,15 +27,17 @@ struct Scene {
     sent: u64,
     /// What the hoarder holds.
     held: Vec<Descriptor>,
+    is_broadcast: bool,
 }
 
 impl Scene {
     fn new(broker: &BrokerProcess) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let sender = runtime.block_on(on_lane(broker, "sender"));
-        let (hoarder, segment) = LanePeer::subscribed_with_others(broker, "hoarder", &["light"]);
-        let others = ["one", "two", "three"].map(|name| LanePeer::subscribed(broker, name, &["light"]));
-        Self { runtime, sender, hoarder, segment, others, sent: 0, held: Vec::new() }
+        let (hoarder, segment) = LanePeer::subscribed_with_others(broker, "receiver.hoarder", &["light"]);
+        let others =
+            ["receiver.1", "receiver.2", "receiver.3"].map(|name| LanePeer::subscribed(broker, name, &["light"]));
+        Self { runtime, sender, hoarder, segment, others, sent: 0, held: Vec::new(), is_broadcast: false }
     }
 
     /// Publishes some frames, and holds what of them comes to the hoarder in place; says how many did. All of them come,
@@ -44,7 +46,12 @@ impl Scene {
         let expected: Vec<Vec<u8>> = (self.sent..self.sent + TOGETHER).map(payload).collect();
         self.runtime.block_on(async {
             for payload in &expected {
-                self.sender.publish("light", payload).await.expect("it is sent");
+                let operation = if self.is_broadcast {
+                    self.sender.broadcast("receiver.*", payload)
+                } else {
+                    self.sender.publish("light", payload)
+                };
+                operation.await.expect("it is sent");
             }
         });
         self.sent += TOGETHER;
@@ -123,6 +130,28 @@ fn who_gives_no_runs_back_gets_copies_until_it_does() {
     witness.finish();
 }
 
+/// What the rules let through is for those whom they name, and for nobody else of the same user.
+#[test]
+fn what_rules_are_for_is_not_written_where_others_read() {
+    const RULES: &str =
+        "[access.\"*\"]\nmessage = \"any\"\npublish = \"any\"\nsubscribe = \"any\"\nbroadcast = \"any\"\n";
+    let directory = TemporaryDirectory::new();
+    let file = directory.join("buswayd.toml");
+    for (rules, is_in_place) in [("", true), (RULES, false)] {
+        std::fs::write(&file, rules).expect("a file can be written");
+        let broker = broker(&["--config", file.to_str().expect("a path of text")]);
+        for is_broadcast in [false, true] {
+            let mut scene = Scene { is_broadcast, ..Scene::new(&broker) };
+            let in_place: usize = (0..100).map(|_| scene.publish()).sum();
+            assert_eq!(in_place > 0, is_in_place, "broadcast: {is_broadcast}, rules: {rules:?}");
+            drop(scene);
+            for name in ["sender", "receiver.hoarder", "receiver.1", "receiver.2", "receiver.3"] {
+                wait_until_gone(&broker, name);
+            }
+        }
+    }
+}
+
 #[test]
 fn nobody_is_shown_a_common_segment_where_nobody_is_trusted() {
     let broker = broker(&["--shm-trust", "none"]);
@@ -167,7 +196,7 @@ fn a_run_that_is_given_back_twice_is_a_lie() {
         }
     });
     scene.hoarder.applicant.expect_closed();
-    expect_logged(&broker, "hoarder", BROKEN);
+    expect_logged(&broker, "receiver.hoarder", BROKEN);
     for number in 0..10 * TOGETHER {
         for other in &mut scene.others {
             assert!(other.receive().1 == payload(number));
@@ -195,7 +224,7 @@ fn runs_that_are_held_beyond_the_end_of_a_connection_are_not_written_again() {
     };
     let held = read(&scene);
     scene.hoarder.applicant.socket.shutdown(std::net::Shutdown::Both).expect("a socket can be shut down");
-    wait_until_gone(&broker, "hoarder");
+    wait_until_gone(&broker, "receiver.hoarder");
     let reader = scene.runtime.block_on(async {
         let reader = on_lane(&broker, "reader").await;
         reader.subscribe("light").await.expect("it subscribes");

@@ -219,8 +219,8 @@ fn a_client_that_has_sent_much_and_left_may_come_back_at_once(setup: &Setup) {
     for _ in 0..10 {
         let mut anna = broker.peer("anna");
         anna.write(&stream);
-        drop(anna);
-        drop(broker.peer("anna"));
+        anna.leave();
+        broker.peer("anna").leave();
         reader.expect(&Delivery::publication("last", "off").from("anna"));
     }
 }

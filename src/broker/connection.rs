@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_net::link::{Chunk, FrameReader, Origin, Outbox, Readiness, Socket};
+use busway_net::link::{Chunk, FrameReader, Origin, Outbox, Piped, Pipes, Readiness, Socket};
 use busway_net::wire::{ClientFrame, ClientFrames, QoS, ReceivedPayload, Refusal, ResultCode, Violation, is_same};
 
 use super::Shared;
@@ -97,6 +97,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         outbox,
         reader,
         places: Vec::new(),
+        pipes: None,
         negotiation,
     };
     let end = match connection.run(&socket).await {
@@ -131,6 +132,8 @@ pub(super) struct Connection {
     pub(super) reader: Reader,
     /// Where payloads that are routed together lie in the reader.
     places: Vec<Range<usize>>,
+    /// Where the rest of a large payload goes that is not to be copied.
+    pub(super) pipes: Option<Pipes>,
     /// How far it has come towards a lane.
     pub(super) negotiation: Negotiation,
 }
@@ -158,7 +161,8 @@ impl Connection {
     pub(super) async fn read_all(&mut self, readiness: &mut Readiness<'_>) -> Result<(), End> {
         let mut turn = 0;
         loop {
-            let chunk = self.reader.read(readiness)?;
+            self.begin_large(readiness).await;
+            let chunk = self.read_once(readiness)?;
             match chunk {
                 Chunk::End => return Err(End::Closed),
                 Chunk::Empty => return Ok(()),
@@ -239,8 +243,13 @@ impl Connection {
         }
         pace.count(1, frame.first.len() + frame.second.len() + frame.payload.len(), qos.is_realtime());
         let request = Request { op_id, operation, qos, address: frame.first, receiver: frame.second };
-        let payload;
+        let (payload, piped);
         let content = match frame.payload {
+            ReceivedPayload::Front(front, _) => {
+                let Some(pipes) = self.pipes.take() else { return Err(End::Closed) };
+                piped = Arc::new(Piped::new(front, pipes, &self.shared.router.pool));
+                Routed::Piped(&piped)
+            }
             ReceivedPayload::Owned(memory) => {
                 payload = self.shared.router.pool.share(memory).into();
                 Routed::Owned(&payload)

@@ -59,6 +59,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         let others = shared.handshakes.lock().take_due();
         complain_of(others);
         shared.router.pool.tidy();
+        shared.pipes.tidy();
         shared.looks.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -18,6 +18,7 @@ mod options;
 mod pace;
 mod patience;
 pub(crate) mod peer;
+mod piping;
 mod policy_request;
 pub(crate) mod registry;
 pub(crate) mod router;
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway_net::Pool;
-use busway_net::link::{Endpoint, Fifo, Listener, OutboxLimits};
+use busway_net::link::{Endpoint, Fifo, Listener, OutboxLimits, PipeShelf};
 use busway_net::wire::{Limits, NameFault, ResultCode};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) looks: AtomicU64,
     /// Of complaints about handshakes. Of registered clients each is named.
     handshakes: Mutex<LogQuota>,
+    /// For payloads between two sockets.
+    pub(crate) pipes: PipeShelf,
     /// Where lanes begin.
     #[cfg(feature = "shm")]
     pub(crate) lane_host: Arc<LaneHost>,
@@ -138,6 +141,7 @@ impl Broker {
             look_interval: (frames / 8).clamp(1, 64),
             looks: AtomicU64::new(0),
             handshakes: Mutex::default(),
+            pipes: PipeShelf::new(),
             #[cfg(feature = "shm")]
             lane_host: LaneHost::new(options.lane),
         });

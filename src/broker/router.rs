@@ -223,7 +223,12 @@ impl Router {
         }
         let kind = kind_of(request.operation);
         let mut shared = None;
-        let content = if peers.is_empty() { Routed::Borrowed(&[]) } else { self.share_if_large(content, &mut shared) };
+        let content = match content {
+            _ if peers.is_empty() => Routed::Borrowed(&[]),
+            // It is in the pipes once.
+            Routed::Piped(piped) if peers.len() > 1 => Routed::Owned(shared.insert(piped.copy().clone().into())),
+            content => self.share_if_large(content, &mut shared),
+        };
         let frame = Outgoing { kind, realtime: request.qos.is_realtime(), names, prefix: &[], content };
         let mut delivered = Err(ResultCode::NOT_REGISTERED);
         for peer in peers {
@@ -234,6 +239,27 @@ impl Router {
         match (kind, delivered) {
             (FrameKind::Message, Err(code)) => Ok(code),
             _ => Ok(ResultCode::OK),
+        }
+    }
+
+    /// The receiver of an operation, if it is the only one and its sink takes payloads that lie in pipes. It may be otherwise
+    /// when the frame is routed.
+    pub(crate) fn receiver_by_pipe<'a>(
+        &self,
+        source: &'a mut Source,
+        operation: Operation,
+        address: &[u8],
+    ) -> Option<&'a Arc<Peer>> {
+        if !matches!(operation, Operation::Message | Operation::Publish) {
+            return None;
+        }
+        let resolve = || self.resolve(&source.peer, operation, address);
+        match source.cache.route(self.epoch.load(Ordering::Acquire), operation, address, resolve) {
+            Ok(Route::Receivers { peers, .. }) => match &**peers {
+                [peer] if peer.sink.takes_pipes() => Some(peer),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

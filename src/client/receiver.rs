@@ -120,8 +120,8 @@ impl Receiver {
                         ReceivedPayload::Borrowed(bytes) if bytes.len() <= SHORT => self.inbox.take_short(head, bytes),
                         ReceivedPayload::Borrowed(bytes) => self.inbox.take(head, self.pool.share_copy(bytes).into()),
                         ReceivedPayload::Owned(memory) => self.inbox.take(head, self.pool.share(memory).into()),
-                        // Frames that are all there are not.
-                        ReceivedPayload::Announced(_) => {}
+                        // Frames that are all there are not announced, and a client passes nothing.
+                        ReceivedPayload::Announced(_) | ReceivedPayload::Front(..) => {}
                     }
                 }
                 BrokerFrame::Ping { raw } => match BrokerTag::parse(&raw) {

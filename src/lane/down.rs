@@ -109,6 +109,7 @@ impl DownLane {
                 Routed::Borrowed(bytes) => Load::Borrowed(bytes),
                 Routed::Owned(payload) if payload.len() <= COPY_MAX => Load::Borrowed(payload),
                 Routed::Owned(payload) => payload.bytes().into(),
+                Routed::Piped(piped) => piped.copy().clone().into(),
                 Routed::Lane(place) => self.hold(*place),
             }
         };

@@ -132,6 +132,14 @@ impl Sink for Arc<LocalSink> {
         self.socket.has_left()
     }
 
+    fn takes_pipes(&self) -> bool {
+        self.lane.get().is_none() && self.socket.takes_pipes()
+    }
+
+    fn poll_relief(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        self.socket.poll_relief(context, bytes)
+    }
+
     fn level(&self) -> Level {
         let socket = self.socket.level();
         let Some(lane) = self.lane.get() else { return socket };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use busway_net::link::{BodyObject, Piped};
 use busway_net::wire::FrameKind;
 
 #[cfg(feature = "shm")]
@@ -28,6 +29,8 @@ pub(crate) enum Routed<'a> {
     Borrowed(&'a [u8]),
     /// Memory of this process.
     Owned(&'a Payload),
+    /// In pipes, for one receiver: written by the kernel, or copied before anybody looks at it.
+    Piped(&'a Arc<Piped>),
     /// In the arena of its sender, who could change it: never looked at, only copied or handed on.
     #[cfg(feature = "shm")]
     Lane(OnLane<'a>),
@@ -39,6 +42,7 @@ impl Routed<'_> {
         match self {
             Self::Borrowed(bytes) => bytes.len(),
             Self::Owned(payload) => payload.len(),
+            Self::Piped(piped) => piped.len(),
             #[cfg(feature = "shm")]
             Self::Lane(place) => place.payload().len(),
         }
@@ -49,6 +53,7 @@ impl Routed<'_> {
         match self {
             Self::Borrowed(bytes) => (*bytes).into(),
             Self::Owned(payload) => (*payload).clone(),
+            Self::Piped(piped) => piped.copy().clone().into(),
             #[cfg(feature = "shm")]
             Self::Lane(place) => {
                 let mut bytes = Vec::with_capacity(place.payload().len());
@@ -63,8 +68,7 @@ impl Routed<'_> {
         match self {
             Self::Borrowed(bytes) => Content::Borrowed(bytes),
             Self::Owned(payload) => Content::Owned((*payload).clone()),
-            #[cfg(feature = "shm")]
-            Self::Lane(_) => Content::Owned(self.owned_bytes()),
+            _ => Content::Owned(self.owned_bytes()),
         }
     }
 
@@ -75,6 +79,7 @@ impl Routed<'_> {
         match self {
             Self::Borrowed(content) => bytes.extend_from_slice(content),
             Self::Owned(payload) => bytes.extend_from_slice(payload),
+            Self::Piped(piped) => bytes.extend_from_slice(piped.copy()),
             #[cfg(feature = "shm")]
             Self::Lane(place) => place.payload().copy_all(&mut bytes),
         }

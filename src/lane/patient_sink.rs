@@ -6,6 +6,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use busway_net::link::{Level, OutboxLimits, Touch};
@@ -138,6 +139,14 @@ impl<S: RemoteSink> Sink for PatientSink<S> {
         self.within.has_left()
     }
 
+    fn takes_pipes(&self) -> bool {
+        !self.has_policies() && self.within.takes_pipes()
+    }
+
+    fn poll_relief(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        self.within.poll_relief(context, bytes)
+    }
+
     fn level(&self) -> Level {
         let level = self.within.level();
         let Some(overflow) = self.overflow.get() else { return level };
@@ -222,8 +231,6 @@ fn is_announcement(topic: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll};
-
     use super::*;
 
     /// A sink whose connection is there until it is closed.

@@ -71,6 +71,16 @@ pub(crate) trait Sink: Send + Sync {
         false
     }
 
+    /// Whether a payload that lies in pipes can go on from there: others are copied first.
+    fn takes_pipes(&self) -> bool {
+        false
+    }
+
+    /// Ready when less than so many bytes wait, or the connection has ended; for sinks that take pipes.
+    fn poll_relief(&self, _context: &mut Context<'_>, _bytes: usize) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     /// What waits and what was taken.
     fn level(&self) -> Level;
 

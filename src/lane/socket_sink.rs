@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use busway_net::link::{Batch, Level, Outbox, OutboxLimits, Refused, Touch};
+use busway_net::link::{Batch, Body, BodyObject, Level, Outbox, OutboxLimits, Refused, Touch};
 use busway_net::wire::{BROKER_PING, BrokerTag, Payloads, ResultCode, encode_acknowledgement, encode_broker_head};
 
 #[cfg(feature = "shm")]
@@ -52,6 +52,14 @@ impl Sink for SocketSink {
 
     fn has_left(&self) -> bool {
         self.outbox.has_left()
+    }
+
+    fn takes_pipes(&self) -> bool {
+        self.outbox.is_local()
+    }
+
+    fn poll_relief(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        self.outbox.poll_below(context, OutboxLimits { frames: usize::MAX, bytes }).map(|_| ())
     }
 
     fn level(&self) -> Level {
@@ -122,9 +130,13 @@ fn write_frame(batch: &mut Batch, frame: &Outgoing<'_>, receiver: u64) {
         Routed::Borrowed(bytes) => batch.inline().extend_from_slice(bytes),
         Routed::Owned(payload) if payload.len() > COPY_MAX => batch.push_body(payload.body()),
         Routed::Owned(payload) => batch.inline().extend_from_slice(payload),
+        Routed::Piped(piped) => batch.push_body(match piped.copied() {
+            Some(copy) => Body::Bytes(copy.clone()),
+            None => Body::Object(Arc::clone(*piped) as Arc<dyn BodyObject>),
+        }),
         #[cfg(feature = "shm")]
         Routed::Lane(place) if place.payload().len() > COPY_MAX => match place.pin(receiver) {
-            Some(pin) => batch.push_body(busway_net::link::Body::Object(Arc::new(pin))),
+            Some(pin) => batch.push_body(Body::Object(Arc::new(pin))),
             None => batch.push_body(frame.content.owned_bytes().body()),
         },
         #[cfg(feature = "shm")]
@@ -134,7 +146,7 @@ fn write_frame(batch: &mut Batch, frame: &Outgoing<'_>, receiver: u64) {
 
 /// Written by the kernel from where it lies; nobody here looks at it.
 #[cfg(feature = "shm")]
-impl busway_net::link::BodyObject for Pin {
+impl BodyObject for Pin {
     fn len(&self) -> usize {
         self.payload().len()
     }

@@ -19,6 +19,7 @@ mod exclusions;
 mod fifo;
 mod handshake;
 mod keepalive;
+mod large_payloads;
 mod limits;
 mod messages;
 mod order;

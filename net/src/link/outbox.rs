@@ -210,6 +210,11 @@ impl Outbox {
         socket.is_none_or(|socket| socket.has_left())
     }
 
+    /// Whether there is a connection over a UNIX socket.
+    pub fn is_local(&self) -> bool {
+        self.state.lock().socket.as_ref().is_some_and(|socket| socket.is_local())
+    }
+
     /// Lets the system take less ahead of a peer on a UNIX socket: it is told sooner then that the peer reads.
     pub fn narrow(&self) {
         let socket = self.state.lock().socket.clone();

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
+use super::pipes::Pipes;
 use super::readiness::{Chunk, Readiness};
 use crate::Pool;
 use crate::wire::{Assembler, Event, Grammar, Payloads, Violation};
@@ -94,6 +95,32 @@ impl<G: Grammar> FrameReader<G> {
                 Ok(chunk)
             }
         }
+    }
+
+    /// The large frame that has begun to arrive, once, see [`Assembler::take_announced`]; not while more than bytes is
+    /// expected.
+    pub fn take_announced(&mut self) -> Option<Event<'_, G>> {
+        match self.beside {
+            Beside::Nothing => self.assembler.take_announced(),
+            _ => None,
+        }
+    }
+
+    /// Bytes that are missing of the payload of a large frame.
+    pub fn missing(&self) -> usize {
+        self.assembler.missing()
+    }
+
+    /// Reads the rest of a large frame's payload into pipes, without copying it. `None` when these take no more: what they
+    /// have taken is in memory then, and the frame is read on as all others.
+    pub fn read_into_pipes(&mut self, readiness: &mut Readiness<'_>, pipes: &mut Pipes) -> Option<Chunk> {
+        let chunk = readiness.read_into_pipes(pipes, self.assembler.missing());
+        match chunk {
+            Some(Chunk::Full(count) | Chunk::Last(count)) => self.assembler.pass(count),
+            Some(Chunk::Empty | Chunk::End) => {}
+            None => self.assembler.bring(&mut self.pool, |memory| pipes.read_into(memory)),
+        }
+        chunk
     }
 
     /// The next frame of what has been read.

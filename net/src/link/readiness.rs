@@ -12,10 +12,13 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::unix::AsyncFdReadyGuard;
 
+use super::pipes::{Filled, Pipes};
 use super::socket::{MAX_DESCRIPTORS, Socket};
 
 /// Bytes that one call reads: between two of them others have their turn.
 const LONGEST_READ: usize = 256 << 10;
+/// Bytes that are moved into pipes at once.
+const LONGEST_MOVE: usize = 1 << 20;
 
 /// What one read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +137,31 @@ impl Readiness<'_> {
             }
             Ok(message.bytes)
         })
+    }
+
+    /// Whether it is a UNIX socket.
+    pub fn is_local(&self) -> bool {
+        self.socket.is_local()
+    }
+
+    /// As [`read`](Readiness::read), but moves the bytes into pipes, at most `most`. `None` when these take no more.
+    pub(super) fn read_into_pipes(&mut self, pipes: &mut Pipes, most: usize) -> Option<Chunk> {
+        let most = most.min(LONGEST_MOVE);
+        let mut moved = 0;
+        while moved < most {
+            match (pipes.fill(self.socket.as_fd(), most - moved), moved) {
+                (Filled::Some(count), _) => moved += count,
+                (Filled::Nothing, _) => {
+                    self.guard.clear_ready();
+                    return Some(if moved == 0 { Chunk::Empty } else { Chunk::Last(moved) });
+                }
+                (Filled::End, 0) => return Some(Chunk::End),
+                (Filled::NoRoom, 0) => return None,
+                // It comes again with the next call.
+                (Filled::End | Filled::NoRoom, _) => break,
+            }
+        }
+        Some(Chunk::Full(moved))
     }
 
     fn receive(

@@ -67,6 +67,7 @@ impl fmt::Display for Origin {
 pub struct Socket {
     /// A file, because that can read a part of the room.
     pub(super) descriptor: AsyncFd<File>,
+    is_local: bool,
 }
 
 impl Socket {
@@ -80,19 +81,20 @@ impl Socket {
     pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&descriptor, true)?;
         // TCP's buffers grow by themselves with what a path can hold, until somebody sets them.
-        if rustix::net::sockopt::socket_domain(&descriptor)? == AddressFamily::UNIX {
+        let is_local = rustix::net::sockopt::socket_domain(&descriptor)? == AddressFamily::UNIX;
+        if is_local {
             // The kernel doubles what it is given. More than wmem_max needs privileges; without them the limit it is.
             let half = SEND_BUFFER / 2;
             if rustix::net::sockopt::set_socket_send_buffer_size_force(&descriptor, half).is_err() {
                 let _ = rustix::net::sockopt::set_socket_send_buffer_size(&descriptor, half);
             }
         }
-        Ok(Self { descriptor: watch(File::from(descriptor), Interest::READABLE)? })
+        Ok(Self { descriptor: watch(File::from(descriptor), Interest::READABLE)?, is_local })
     }
 
     /// Gives a UNIX socket a small send buffer. What a path of TCP holds is left to the system.
     pub(super) fn narrow(&self) {
-        if matches!(rustix::net::sockopt::socket_domain(&self.descriptor), Ok(AddressFamily::UNIX)) {
+        if self.is_local {
             let _ = rustix::net::sockopt::set_socket_send_buffer_size(&self.descriptor, NARROW_SEND_BUFFER / 2);
         }
     }
@@ -205,6 +207,11 @@ impl Socket {
         }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         Ok(rustix::net::sendmsg(&self.descriptor, slices, &mut control, flags)?)
+    }
+
+    /// Whether it is a UNIX socket.
+    pub fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// Whether the peer sends no more: what it has sent may still be there to be read.

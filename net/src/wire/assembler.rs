@@ -1,6 +1,10 @@
 //! Frames out of bytes that arrive in any split.
 
+mod filling;
+
 use std::ops::Range;
+
+use filling::{Filling, announcement};
 
 use super::words::find_nul;
 use super::{Limits, Payloads, Violation};
@@ -97,6 +101,8 @@ pub enum ReceivedPayload<'a> {
     Borrowed(&'a [u8]),
     /// In memory of its own, from [`BodyMemory::take`].
     Owned(Vec<u8>),
+    /// Its beginning, in such memory; this many bytes after it have been passed over, see [`Assembler::pass`].
+    Front(Vec<u8>, usize),
     /// Not there yet (announcements only): this many bytes.
     Announced(usize),
 }
@@ -107,6 +113,7 @@ impl ReceivedPayload<'_> {
         match self {
             Self::Borrowed(bytes) => bytes.len(),
             Self::Owned(bytes) => bytes.len(),
+            Self::Front(bytes, passed) => bytes.len() + passed,
             Self::Announced(length) => *length,
         }
     }
@@ -120,7 +127,7 @@ impl ReceivedPayload<'_> {
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
+            Self::Owned(bytes) | Self::Front(bytes, _) => bytes,
             Self::Announced(_) => &[],
         }
     }
@@ -138,14 +145,6 @@ pub struct Assembler<G: Grammar> {
     largest: usize,
     filling: Option<Filling<G::Meta>>,
     names: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Filling<M> {
-    meta: M,
-    first: usize,
-    length: usize,
-    body: Vec<u8>,
 }
 
 impl<G: Grammar> Assembler<G> {
@@ -238,7 +237,8 @@ impl<G: Grammar> Assembler<G> {
         self.names.clear();
         self.names.extend_from_slice(&frame[first.clone()]);
         self.names.extend_from_slice(&frame[second]);
-        let mut filling = Filling { meta, first: first.len(), length: payload.len(), body: Vec::new() };
+        let mut filling =
+            Filling { meta, first: first.len(), length: payload.len(), body: Vec::new(), passed: 0, is_new: true };
         let arrived = &frame[payload.start..];
         let stage = payload.len().min(self.largest.max(FIRST_STAGE)).max(arrived.len());
         filling.body = memory.take(&announcement(&filling, &self.names), stage);
@@ -274,8 +274,10 @@ impl<G: Grammar> Assembler<G> {
 
     #[cold]
     fn take_filled(&mut self, memory: &mut impl BodyMemory<G::Meta>) -> Option<Event<'_, G>> {
-        let complete = self.filling.as_ref().is_some_and(|filling| filling.body.len() >= filling.length);
-        let mut filling = if complete { self.filling.take()? } else { return None };
+        if self.missing() > 0 {
+            return None;
+        }
+        let mut filling = self.filling.take()?;
         // The memory may have had room for more than the payload: what follows it is the next frame.
         if filling.body.len() > filling.length {
             if self.buffer.capacity() == 0 {
@@ -284,9 +286,15 @@ impl<G: Grammar> Assembler<G> {
             self.buffer.extend_from_slice(&filling.body[filling.length..]);
             filling.body.truncate(filling.length);
         }
-        self.largest = self.largest.max(filling.length);
         let (first, second) = self.names.split_at(filling.first);
-        Some(Received { meta: filling.meta, first, second, payload: ReceivedPayload::Owned(filling.body) })
+        let payload = match filling.passed {
+            0 => {
+                self.largest = self.largest.max(filling.length);
+                ReceivedPayload::Owned(filling.body)
+            }
+            passed => ReceivedPayload::Front(filling.body, passed),
+        };
+        Some(Received { meta: filling.meta, first, second, payload })
     }
 
     /// Whether a frame has begun to arrive and is not complete.
@@ -316,11 +324,6 @@ impl<G: Grammar> Assembler<G> {
             memory.give_back(buffer);
         }
     }
-}
-
-fn announcement<'a, M: Copy>(filling: &Filling<M>, names: &'a [u8]) -> Received<'a, M> {
-    let (first, second) = names.split_at(filling.first);
-    Received { meta: filling.meta, first, second, payload: ReceivedPayload::Announced(filling.length) }
 }
 
 /// What a header tells of the frame that it opens.

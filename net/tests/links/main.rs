@@ -7,6 +7,7 @@ mod lent;
 mod listener;
 mod order;
 mod outbox;
+mod piped;
 mod reading;
 mod reconnect;
 mod support;

@@ -76,6 +76,7 @@ fn own<G: Grammar>(event: Event<'_, G>) -> (Frame<G::Meta>, Option<Vec<u8>>) {
     match event.payload {
         ReceivedPayload::Owned(memory) => (frame, Some(memory)),
         ReceivedPayload::Borrowed(_) => (frame, None),
+        ReceivedPayload::Front(..) => panic!("nobody has taken any of it elsewhere"),
         ReceivedPayload::Announced(_) => panic!("a frame that is returned has its payload"),
     }
 }

@@ -19,6 +19,8 @@ use crate::lane::{COPY_MAX, Routed};
 
 /// Bytes after which a connection lets others have their turn.
 const TURN: usize = 256 << 10;
+/// Bytes that a read counts at least: also reads of little have an end.
+const SMALLEST_READ: usize = 16 << 10;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: Socket, origin: Origin, l
         reader,
         places: Vec::new(),
         pipes: None,
+        stalled: None,
         negotiation,
     };
     let end = match connection.run(&socket).await {
@@ -134,6 +137,8 @@ pub(super) struct Connection {
     places: Vec<Range<usize>>,
     /// Where the rest of a large payload goes that is not to be copied.
     pub(super) pipes: Option<Pipes>,
+    /// The receiver that was waited for in vain, and how far it had come.
+    pub(super) stalled: Option<(u64, u64)>,
     /// How far it has come towards a lane.
     pub(super) negotiation: Negotiation,
 }
@@ -154,6 +159,9 @@ impl Connection {
                 return self.run_lane(socket, switched, outcome).await;
             }
             outcome?;
+            if self.source.peer.is_ended() {
+                return Err(End::Closed);
+            }
         }
     }
 
@@ -168,7 +176,7 @@ impl Connection {
                 Chunk::Empty => return Ok(()),
                 Chunk::Full(count) | Chunk::Last(count) => {
                     self.source.peer.activity.heard.store(true, Ordering::Relaxed);
-                    turn += count;
+                    turn += count.max(SMALLEST_READ);
                 }
             }
             self.route_all().await?;

@@ -9,39 +9,58 @@ use busway_net::link::{Chunk, Readiness, SHORTEST_PIPED};
 use busway_net::wire::ClientFrame;
 
 use super::connection::Connection;
+use super::peer::Peer;
 
-/// A receiver for which so many bytes wait is behind: its sender may wait for it when there are no pipes.
-const BEHIND: usize = 8 << 20;
-/// For how long, at most.
+/// A receiver may be so far behind, or two payloads, before those that come next get no pipes any more.
+const MOST_WAITING: usize = 16 << 20;
+/// For how long a sender waits for a receiver that is further behind, for each MiB of the payload ...
+const WAIT_FOR_MIB: Duration = Duration::from_millis(2);
+/// ... and in all.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 impl Connection {
     /// Looks whether the large payload that has begun to arrive can stay in the kernel: it is for one receiver, and both are
-    /// on UNIX sockets. When the pipes are in use and the receiver is behind, waits until it has taken some: memory would
-    /// fill as well, and a sender that is faster than its receiver has nothing of it.
+    /// on UNIX sockets. A receiver that is far behind gets no more pipes, which others need as well; it is waited for for a
+    /// moment, as long as it reads, since memory would fill instead, and all of that would be behind its caches.
     pub(super) async fn begin_large(&mut self, readiness: &Readiness<'_>) {
         if self.reader.missing() == 0 {
             return;
         }
         let Some(frame) = self.reader.take_announced() else { return };
         let ClientFrame::Operation { operation, .. } = frame.meta else { return };
-        let (shelf, length) = (&self.shared.pipes, frame.payload.len());
-        if length < SHORTEST_PIPED || !readiness.is_local() || !shelf.has_room_for(length) {
+        let length = frame.payload.len();
+        if length < SHORTEST_PIPED || !readiness.is_local() || !self.shared.pipes.has_room_for(length) {
             return;
         }
         let Some(receiver) = self.shared.router.receiver_by_pipe(&mut self.source, operation, frame.first) else {
             return;
         };
-        self.pipes = shelf.promise(length);
-        let waiting = receiver.sink.level().bytes;
-        if self.pipes.is_none() && waiting > BEHIND {
+        let most = MOST_WAITING.max(2 * length);
+        if receiver.sink.level().bytes > most {
             let receiver = Arc::clone(receiver);
-            self.shared.router.finish(&mut self.touched);
-            let below = BEHIND.max(waiting.saturating_sub(length));
-            let relief = poll_fn(|context| receiver.sink.poll_relief(context, below));
-            let _ = tokio::time::timeout(LONGEST_WAIT, relief).await;
-            self.pipes = self.shared.pipes.promise(length);
+            if !self.wait_for_receiver(&receiver, most, length).await {
+                return;
+            }
         }
+        self.pipes = self.shared.pipes.promise(length);
+        if self.pipes.is_some() {
+            self.reader.slim();
+        }
+    }
+
+    /// Waits until less than `most` bytes wait for a receiver. Says whether that is so.
+    async fn wait_for_receiver(&mut self, receiver: &Peer, most: usize, length: usize) -> bool {
+        let now = (receiver.id, receiver.sink.level().progress);
+        if self.stalled == Some(now) {
+            return false;
+        }
+        self.shared.router.finish(&mut self.touched);
+        let mebibytes = u32::try_from(length.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let patience = WAIT_FOR_MIB.saturating_mul(mebibytes).min(LONGEST_WAIT);
+        let relief = poll_fn(|context| receiver.sink.poll_relief(context, most));
+        let is_relieved = tokio::time::timeout(patience, relief).await.is_ok();
+        self.stalled = (!is_relieved && receiver.sink.level().progress == now.1).then_some(now);
+        is_relieved
     }
 
     /// Reads once: into pipes what is to stay there, all else into memory.

@@ -70,6 +70,12 @@ impl Sink for SocketSink {
 impl SocketSink {
     /// As [`Sink::offer`].
     pub(super) fn try_offer(&self, token: u64, frame: &Outgoing<'_>) -> Result<Touch, Refused> {
+        if let Routed::Piped(piped) = frame.content
+            && !self.outbox.is_local()
+        {
+            // Its receiver was on a UNIX socket when the payload began.
+            piped.copy();
+        }
         self.outbox.offer(token, |batch| write_frame(batch, frame, self.receiver))
     }
 

@@ -16,9 +16,11 @@ promises! {
         a_large_payload_in_many_pieces_arrives_intact
         large_payloads_that_wait_for_a_late_reader_arrive_intact
         a_reader_that_leaves_amid_a_large_payload_disturbs_nobody
+        a_receiver_that_stands_still_holds_up_no_large_payload_of_others
     }
     busway_unix_only {
         "the reference copies every payload, and so does the broker where TCP is involved": what_waits_of_large_payloads_waits_in_pipes
+        "the reference has no pipes": pipes_are_left_for_others_when_a_receiver_stands_still
     }
 }
 
@@ -157,6 +159,22 @@ fn a_reader_that_leaves_amid_a_large_payload_disturbs_nobody(setup: &Setup) {
     }
 }
 
+fn a_receiver_that_stands_still_holds_up_no_large_payload_of_others(setup: &Setup) {
+    let broker = setup.start();
+    let mut still = broker.peer("bert");
+    let mut reader = broker.peer("carl");
+    let mut sender = broker.peer("anna");
+    for seed in 0..40 {
+        sender.perform(Request::message("bert", pattern(1 << 20, seed)));
+        let payload = pattern(2 << 20, 100 + seed);
+        sender.perform(Request::message("carl", &payload));
+        reader.expect(&Delivery::message(&payload).from("anna"));
+    }
+    for seed in 0..40 {
+        still.expect(&Delivery::message(pattern(1 << 20, seed)).from("anna"));
+    }
+}
+
 /// Ends of pipes that the broker has open.
 fn pipe_ends(broker: &BrokerProcess) -> usize {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", broker.id())).expect("the broker is alive");
@@ -176,4 +194,22 @@ fn what_waits_of_large_payloads_waits_in_pipes(setup: &Setup) {
     assert!(grown < 4 << 20, "the broker grew by {} KiB", grown >> 10);
     receiver.expect(&Delivery::message(&payload).from("anna"));
     eventually("pipes that nobody needs are closed", || pipe_ends(&broker) <= pipes);
+}
+
+fn pipes_are_left_for_others_when_a_receiver_stands_still(setup: &Setup) {
+    let broker = setup.start();
+    let (mut still, mut reader) = (broker.peer("bert"), broker.peer("carl"));
+    let mut sender = broker.peer("anna");
+    for seed in 0..40 {
+        sender.perform(Request::message("bert", pattern(1 << 20, seed)));
+    }
+    let taken = pipe_ends(&broker);
+    assert!(taken > 2 * 10, "what waits is in pipes as far as it may be");
+    let payload = pattern(8 << 20, 77);
+    sender.perform(Request::message("carl", &payload));
+    assert!(pipe_ends(&broker) > taken + 2 * 2, "and others have some");
+    reader.expect(&Delivery::message(&payload).from("anna"));
+    for seed in 0..40 {
+        still.expect(&Delivery::message(pattern(1 << 20, seed)).from("anna"));
+    }
 }

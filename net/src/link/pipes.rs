@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::process::Resource;
 
@@ -48,21 +48,24 @@ struct Shelf {
     /// Pipes that hold something, or are promised.
     promised: AtomicUsize,
     most: usize,
-    /// None was taken since the last look.
+    /// None was promised since the last look.
     is_idle: AtomicBool,
-    /// The system has refused one since the last look.
+    /// The system has refused one since the last look, or a signal is in the way.
     is_refused: AtomicBool,
 }
 
 impl PipeShelf {
-    /// A shelf without pipes yet. There will be none where the system cannot move bytes in this way, or where the process
-    /// would die of a receiver that has gone: `splice` cannot be told not to signal that (SIGPIPE), and programs in Rust
-    /// ignore the signal, but not all in which this may run.
+    /// A shelf without pipes yet. There will be none where the system cannot move bytes in this way.
     pub fn new() -> Self {
         let limit = rustix::process::getrlimit(Resource::Nofile).current;
         let descriptors = limit.and_then(|limit| usize::try_from(limit / DESCRIPTORS_FOR_PIPE).ok());
         let shelf = Self::with(descriptors.unwrap_or(MOST_PIPES).min(MOST_PIPES));
-        if ignores_broken_pipes() && shelf.moves_a_byte().unwrap_or(false) { shelf } else { Self::with(0) }
+        let moves = is_kernel_fit() && ignores_broken_pipes() && shelf.moves_a_byte().unwrap_or(false);
+        if !moves {
+            tracing::info!("large payloads are copied: the system cannot move them, or SIGPIPE is not ignored");
+            return Self::with(0);
+        }
+        shelf
     }
 
     fn with(most: usize) -> Self {
@@ -88,6 +91,9 @@ impl PipeShelf {
 
     /// A row of pipes, none yet, for `length` bytes, if that many are likely to be had.
     pub fn promise(&self, length: usize) -> Option<Pipes> {
+        if self.shelf.is_idle.swap(false, Ordering::Relaxed) {
+            self.look_at_signals();
+        }
         let expected = expected(length);
         let is_promised = !self.shelf.is_refused.load(Ordering::Relaxed) && self.raise(expected);
         is_promised.then(|| Pipes {
@@ -95,7 +101,7 @@ impl PipeShelf {
             row: VecDeque::new(),
             held: 0,
             promised: expected,
-            more: (length / LEAST_IN_PIPE).saturating_sub(expected),
+            more: (length / LEAST_IN_PIPE).min(self.shelf.most / 2).saturating_sub(expected),
         })
     }
 
@@ -108,19 +114,25 @@ impl PipeShelf {
         self.shelf.promised.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Closes the pipes at hand if none was taken since the last call, and asks the system again if it has refused one; to
-    /// be called now and then.
+    /// Closes the pipes at hand if none was promised since the last call, and asks the system again if it has refused one;
+    /// to be called now and then.
     pub fn tidy(&self) {
-        self.shelf.is_refused.store(false, Ordering::Relaxed);
         if self.shelf.is_idle.swap(true, Ordering::Relaxed) {
             let idle = std::mem::take(&mut *self.shelf.at_hand.lock());
             drop(idle);
+        } else {
+            self.look_at_signals();
         }
+    }
+
+    /// A receiver that has gone would kill a process that does not ignore it: `splice` cannot be told not to signal that
+    /// (SIGPIPE). Programs in Rust ignore the signal, but this may run in others, which may also change their mind.
+    fn look_at_signals(&self) {
+        self.shelf.is_refused.store(!ignores_broken_pipes(), Ordering::Relaxed);
     }
 
     /// One of the pipes that were promised.
     fn take(&self) -> Option<Pipe> {
-        self.shelf.is_idle.store(false, Ordering::Relaxed);
         if let Some(pipe) = self.shelf.at_hand.lock().pop() {
             return Some(pipe);
         }
@@ -161,6 +173,13 @@ impl Default for PipeShelf {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether a receiver that reads cannot hold up who moves bytes to it: before Linux 6.5 both wait for the same lock.
+fn is_kernel_fit() -> bool {
+    let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") else { return false };
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (6, 5))
 }
 
 /// Whether the signal of a broken pipe does nothing to this process.
@@ -234,14 +253,18 @@ impl Pipes {
                     return Filled::Some(count);
                 }
                 Err(Errno::INTR) => {}
-                // The socket has nothing, or the pipe is full; or something has come since.
+                // The pipe is full, which comes before whatever the socket has, also its end; or the socket has nothing.
                 Err(Errno::AGAIN) => {
-                    let (is_empty, may_be_full) = (rustix::io::ioctl_fionread(socket) == Ok(0), last.held > 0);
-                    if is_empty {
-                        return Filled::Nothing;
-                    }
-                    if std::mem::replace(&mut is_again, true) && !(may_be_full && self.extend()) {
-                        return Filled::NoRoom;
+                    let may_be_full = last.held > 0;
+                    match rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                        Ok((_, 0)) => return Filled::End,
+                        Err(Errno::AGAIN) => return Filled::Nothing,
+                        Err(Errno::INTR) => {}
+                        Err(_) => return Filled::NoRoom,
+                        // It may have come since.
+                        Ok(_) if !is_again => is_again = true,
+                        Ok(_) if may_be_full && self.extend() => {}
+                        Ok(_) => return Filled::NoRoom,
                     }
                 }
                 Err(_) => return Filled::NoRoom,
@@ -259,6 +282,7 @@ impl Pipes {
             && let Some(first) = self.row.front_mut()
         {
             match rustix::pipe::splice(&first.from, None, socket, None, (most - sent).min(first.held), FLAGS) {
+                Ok(0) => break,
                 Ok(count) => {
                     first.held -= count;
                     self.held -= count;

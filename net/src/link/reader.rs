@@ -111,6 +111,11 @@ impl<G: Grammar> FrameReader<G> {
         self.assembler.missing()
     }
 
+    /// Gives memory back that a payload does not need that goes into pipes.
+    pub fn slim(&mut self) {
+        self.assembler.slim(&mut self.pool);
+    }
+
     /// Reads the rest of a large frame's payload into pipes, without copying it. `None` when these take no more: what they
     /// have taken is in memory then, and the frame is read on as all others.
     pub fn read_into_pipes(&mut self, readiness: &mut Readiness<'_>, pipes: &mut Pipes) -> Option<Chunk> {

@@ -19,6 +19,8 @@ use super::socket::{MAX_DESCRIPTORS, Socket};
 const LONGEST_READ: usize = 256 << 10;
 /// Bytes that are moved into pipes at once.
 const LONGEST_MOVE: usize = 1 << 20;
+/// Calls that this takes at most: each moves what one or a few calls of the peer have written.
+const MOST_CALLS: u32 = 32;
 
 /// What one read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +149,9 @@ impl Readiness<'_> {
     /// As [`read`](Readiness::read), but moves the bytes into pipes, at most `most`. `None` when these take no more.
     pub(super) fn read_into_pipes(&mut self, pipes: &mut Pipes, most: usize) -> Option<Chunk> {
         let most = most.min(LONGEST_MOVE);
-        let mut moved = 0;
-        while moved < most {
+        let (mut moved, mut calls) = (0, 0);
+        while moved < most && calls < MOST_CALLS {
+            calls += 1;
             match (pipes.fill(self.socket.as_fd(), most - moved), moved) {
                 (Filled::Some(count), _) => moved += count,
                 (Filled::Nothing, _) => {

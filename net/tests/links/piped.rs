@@ -170,6 +170,56 @@ async fn what_comes_in_pieces_too_small_for_pipes_goes_on_in_memory() {
 }
 
 #[tokio::test]
+async fn the_end_is_seen_also_behind_a_full_pipe() {
+    // A pipe has 256 places, one for each piece.
+    for (pieces, is_closed) in [(255, true), (256, true), (256, false), (257, true)] {
+        let shelf = PipeShelf::new();
+        let (mut relay, mut sender) = Relay::new(&shelf);
+        sender.write_all(&frame(&payload(MIB, 1))[..40_000]).expect("there is room");
+        while relay.reader.missing() == 0 {
+            let mut readiness = watched("the head", relay.socket.readable()).await.expect("the runtime goes on");
+            relay.reader.read(&mut readiness).expect("the connection holds");
+            assert!(relay.reader.next_frame().expect("the protocol").is_none(), "most of it is missing");
+        }
+        let mut pipes = shelf.promise(MIB).expect("nobody else has any");
+        let mut step = async || {
+            let mut readiness = watched("something", relay.socket.readable()).await.expect("the runtime goes on");
+            relay.reader.read_into_pipes(&mut readiness, &mut pipes).expect("there is room")
+        };
+        for _ in 0..pieces {
+            sender.write_all(b"!").expect("there is room");
+            while step().await == Chunk::Empty {}
+        }
+        if is_closed {
+            drop(sender);
+        } else {
+            sender.shutdown(std::net::Shutdown::Both).expect("it is connected");
+        }
+        // An empty read may be left from before.
+        let end = [step().await, step().await];
+        assert!(end.contains(&Chunk::End), "{end:?} after {pieces} pieces");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_takes_half_of_the_pipes_at_most() {
+    let shelf = PipeShelf::new();
+    let expected = payload(24 * MIB, 1);
+    let bytes = frame(&expected);
+    let (mut relay, mut sender) = Relay::new(&shelf);
+    let writing = std::thread::spawn(move || {
+        for piece in bytes.chunks(2_500) {
+            sender.write_all(piece).expect("the relay reads");
+        }
+        sender
+    });
+    let came = watched("the payload", relay.next()).await.expect("a payload");
+    assert!(came.bytes() == expected);
+    assert!(shelf.at_hand() <= 16, "{} pipes were in use", shelf.at_hand());
+    writing.join().expect("all is written");
+}
+
+#[tokio::test]
 async fn pieces_of_any_length_make_the_same_payloads() {
     let mut random = Random(0x5eed_0d1f);
     let shelf = PipeShelf::new();

@@ -1,6 +1,6 @@
 //! A large frame whose payload is arriving.
 
-use super::{Assembler, BodyMemory, Grammar, Received, ReceivedPayload};
+use super::{Assembler, BodyMemory, FIRST_STAGE, Grammar, Received, ReceivedPayload, STAGE_FACTOR};
 
 #[derive(Debug)]
 pub(super) struct Filling<M> {
@@ -36,6 +36,17 @@ impl<G: Grammar> Assembler<G> {
         Some(announcement(filling, &self.names))
     }
 
+    /// Gives memory back that is not needed for a payload of which the rest goes elsewhere.
+    pub fn slim(&mut self, memory: &mut impl BodyMemory<G::Meta>) {
+        if let Some(filling) = &mut self.filling
+            && filling.body.capacity() > FIRST_STAGE
+        {
+            let mut smaller = memory.take(&announcement(filling, &self.names), filling.body.len());
+            smaller.extend_from_slice(&filling.body);
+            memory.give_back(std::mem::replace(&mut filling.body, smaller));
+        }
+    }
+
     /// Counts bytes of the large frame's payload that were put elsewhere, behind those that are here: at most those that
     /// are [`missing`](Assembler::missing). What follows has to go there as well, or be brought here before.
     pub fn pass(&mut self, count: usize) {
@@ -47,9 +58,11 @@ impl<G: Grammar> Assembler<G> {
     /// Has what was [passed](Assembler::pass) appended to the memory of the payload after all.
     pub fn bring(&mut self, memory: &mut impl BodyMemory<G::Meta>, append: impl FnOnce(&mut Vec<u8>)) {
         if let Some(filling) = &mut self.filling
-            && std::mem::take(&mut filling.passed) > 0
+            && filling.passed > 0
         {
-            let mut larger = memory.take(&announcement(filling, &self.names), filling.length);
+            let arrived = filling.body.len() + std::mem::take(&mut filling.passed);
+            let stage = arrived.saturating_mul(STAGE_FACTOR).min(filling.length);
+            let mut larger = memory.take(&announcement(filling, &self.names), stage);
             larger.extend_from_slice(&filling.body);
             append(&mut larger);
             memory.give_back(std::mem::replace(&mut filling.body, larger));

@@ -254,7 +254,10 @@ impl Connection {
         let (payload, piped);
         let content = match frame.payload {
             ReceivedPayload::Front(front, _) => {
-                let Some(pipes) = self.pipes.take() else { return Err(End::Closed) };
+                let Some(pipes) = self.pipes.take() else {
+                    debug_assert!(false, "what was passed over is in pipes");
+                    return Err(End::Closed);
+                };
                 piped = Arc::new(Piped::new(front, pipes, &self.shared.router.pool));
                 Routed::Piped(&piped)
             }

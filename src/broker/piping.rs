@@ -11,8 +11,11 @@ use busway_net::wire::ClientFrame;
 use super::connection::Connection;
 use super::peer::Peer;
 
-/// A receiver may be so far behind, or two payloads, before those that come next get no pipes any more.
+/// A receiver for which more waits than so many bytes, or so many payloads, is behind: ...
 const MOST_WAITING: usize = 16 << 20;
+const MOST_PAYLOADS: usize = 12;
+/// ... so many pipes are left for others.
+const LEFT_FOR_OTHERS: usize = 5;
 /// For how long a sender waits for a receiver that is further behind, for each MiB of the payload ...
 const WAIT_FOR_MIB: Duration = Duration::from_millis(2);
 /// ... and in all.
@@ -20,8 +23,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 impl Connection {
     /// Looks whether the large payload that has begun to arrive can stay in the kernel: it is for one receiver, and both are
-    /// on UNIX sockets. A receiver that is far behind gets no more pipes, which others need as well; it is waited for for a
-    /// moment, as long as it reads, since memory would fill instead, and all of that would be behind its caches.
+    /// on UNIX sockets. A receiver that is behind leaves some pipes for others; when it has the rest it is waited for for a
+    /// moment, as long as it reads: memory would fill instead.
     pub(super) async fn begin_large(&mut self, readiness: &Readiness<'_>) {
         if self.reader.missing() == 0 {
             return;
@@ -35,29 +38,30 @@ impl Connection {
         let Some(receiver) = self.shared.router.receiver_by_pipe(&mut self.source, operation, frame.first) else {
             return;
         };
-        let most = MOST_WAITING.max(2 * length);
-        if receiver.sink.level().bytes > most {
+        let waiting = receiver.sink.level().bytes;
+        let is_behind = waiting + length > MOST_WAITING.min(MOST_PAYLOADS * length);
+        let left = if is_behind { LEFT_FOR_OTHERS } else { 0 };
+        self.pipes = self.shared.pipes.promise(length, left);
+        if self.pipes.is_none() && is_behind {
             let receiver = Arc::clone(receiver);
-            if !self.wait_for_receiver(&receiver, most, length).await {
-                return;
+            if self.wait_for_receiver(&receiver, waiting.saturating_sub(length), length).await {
+                self.pipes = self.shared.pipes.promise(length, left);
             }
         }
-        self.pipes = self.shared.pipes.promise(length);
         if self.pipes.is_some() {
             self.reader.slim();
         }
     }
 
-    /// Waits until less than `most` bytes wait for a receiver. Says whether that is so.
+    /// Waits until less than `most` bytes wait for a receiver, before a payload of `length`. Says whether that is so.
     async fn wait_for_receiver(&mut self, receiver: &Peer, most: usize, length: usize) -> bool {
         let now = (receiver.id, receiver.sink.level().progress);
         if self.stalled == Some(now) {
             return false;
         }
-        self.shared.router.finish(&mut self.touched);
         let mebibytes = u32::try_from(length.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let patience = WAIT_FOR_MIB.saturating_mul(mebibytes).min(LONGEST_WAIT);
-        let relief = poll_fn(|context| receiver.sink.poll_relief(context, most));
+        let relief = poll_fn(|context| receiver.sink.poll_relief(context, most + 1));
         let is_relieved = tokio::time::timeout(patience, relief).await.is_ok();
         self.stalled = (!is_relieved && receiver.sink.level().progress == now.1).then_some(now);
         is_relieved

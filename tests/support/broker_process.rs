@@ -94,7 +94,12 @@ impl BrokerProcess {
 impl BrokerProcess {
     /// A connection over the transport of the setup, before its handshake.
     pub(crate) fn connect(&self) -> WirePeer {
-        let stream = match self.setup.transport {
+        self.connect_by(self.setup.transport)
+    }
+
+    /// A connection over a transport, before its handshake.
+    pub(crate) fn connect_by(&self, transport: Transport) -> WirePeer {
+        let stream = match transport {
             Transport::Unix => Stream::unix(&self.socket()),
             Transport::Tcp => Stream::tcp(self.port.number),
         };

@@ -4,7 +4,8 @@
 use std::fs;
 use std::thread;
 
-use crate::support::{BrokerProcess, Delivery, Request, Setup, code, eventually, promises};
+use crate::slow_policies::policy;
+use crate::support::{BrokerProcess, Delivery, Request, Setup, Transport, code, eventually, promises};
 
 promises! {
     everywhere {
@@ -17,6 +18,11 @@ promises! {
         large_payloads_that_wait_for_a_late_reader_arrive_intact
         a_reader_that_leaves_amid_a_large_payload_disturbs_nobody
         a_receiver_that_stands_still_holds_up_no_large_payload_of_others
+        large_payloads_of_any_length_arrive_intact
+        a_receiver_may_change_to_the_other_transport_while_a_large_payload_arrives
+    }
+    busway_only {
+        "the reference has no such policies": a_receiver_may_ask_for_a_policy_while_a_large_payload_arrives
     }
     busway_unix_only {
         "the reference copies every payload, and so does the broker where TCP is involved": what_waits_of_large_payloads_waits_in_pipes
@@ -173,6 +179,57 @@ fn a_receiver_that_stands_still_holds_up_no_large_payload_of_others(setup: &Setu
     for seed in 0..40 {
         still.expect(&Delivery::message(pattern(1 << 20, seed)).from("anna"));
     }
+}
+
+fn large_payloads_of_any_length_arrive_intact(setup: &Setup) {
+    const MIB: usize = 1 << 20;
+    let broker = setup.start();
+    let mut sender = broker.peer("anna");
+    let mut receiver = broker.peer("bert");
+    // Around those from which and up to which they stay in the kernel.
+    for length in [MIB / 2 - 1, MIB / 2, MIB / 2 + 1, 30 * MIB - 1, 30 * MIB, 30 * MIB + 1, 33 * MIB] {
+        let payload = pattern(length, length as u64);
+        sender.perform(Request::message("bert", &payload));
+        receiver.expect(&Delivery::message(&payload).from("anna"));
+    }
+}
+
+fn a_receiver_may_change_to_the_other_transport_while_a_large_payload_arrives(setup: &Setup) {
+    let broker = setup.start();
+    let mut sender = broker.peer("anna");
+    for round in 0..2 {
+        let receiver = broker.successor("bert");
+        let payload = pattern(4 << 20, round);
+        let request = Request::message("bert", &payload).confirmed().op_id(5).bytes();
+        let (first, second) = request.split_at(3 << 20);
+        sender.write(first);
+        receiver.leave();
+        broker.wait_until_gone("bert");
+        let mut receiver = broker.connect_by(match setup.transport {
+            Transport::Unix => Transport::Tcp,
+            Transport::Tcp => Transport::Unix,
+        });
+        assert_eq!(receiver.introduce("bert"), code::OK);
+        sender.write(second);
+        sender.expect_confirmation(5, code::OK);
+        receiver.expect(&Delivery::message(&payload).from("anna"));
+        receiver.leave();
+    }
+}
+
+fn a_receiver_may_ask_for_a_policy_while_a_large_payload_arrives(setup: &Setup) {
+    let broker = setup.start();
+    let mut sender = broker.peer("anna");
+    let mut receiver = broker.subscriber("bert", &["large"]);
+    let payload = pattern(4 << 20, 9);
+    let request = Request::publish("large", &payload).bytes();
+    let (first, second) = request.split_at(3 << 20);
+    sender.write(first);
+    receiver.call(&policy("drop-oldest", &[])).expect("the broker knows it");
+    sender.write(second);
+    receiver.expect(&Delivery::publication("large", &payload).from("anna"));
+    sender.perform(Request::publish("large", &payload));
+    receiver.expect(&Delivery::publication("large", &payload).from("anna"));
 }
 
 /// Ends of pipes that the broker has open.

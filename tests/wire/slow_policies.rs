@@ -122,7 +122,7 @@ fn a_sender_waits_and_is_then_told_that_it_was_in_vain(setup: &Setup) {
 }
 
 /// A call to the broker about policies, with a map of texts and lists of texts.
-fn policy(policy: &str, topics: &[&str]) -> Call {
+pub(crate) fn policy(policy: &str, topics: &[&str]) -> Call {
     let topics = topics.iter().map(|topic| rmpv::Value::from(*topic)).collect();
     let fields = vec![("policy".into(), policy.into()), ("topics".into(), rmpv::Value::Array(topics))];
     let mut parameters = Vec::new();

@@ -25,7 +25,7 @@ const FULL: usize = 2 << 20;
 const LEAST_IN_PIPE: usize = 512 << 10;
 /// Pipes of a broker; together they may be half of what the kernel lets a user without privileges have (64 MiB).
 const MOST_PIPES: usize = 32;
-/// A broker may have a pipe for so many descriptors.
+/// A broker has one pipe, which are two descriptors, for each so many that it may open.
 const DESCRIPTORS_FOR_PIPE: u64 = 32;
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
@@ -60,12 +60,11 @@ impl PipeShelf {
         let limit = rustix::process::getrlimit(Resource::Nofile).current;
         let descriptors = limit.and_then(|limit| usize::try_from(limit / DESCRIPTORS_FOR_PIPE).ok());
         let shelf = Self::with(descriptors.unwrap_or(MOST_PIPES).min(MOST_PIPES));
-        let moves = is_kernel_fit() && ignores_broken_pipes() && shelf.moves_a_byte().unwrap_or(false);
-        if !moves {
-            tracing::info!("large payloads are copied: the system cannot move them, or SIGPIPE is not ignored");
-            return Self::with(0);
+        if is_kernel_fit() && shelf.moves_a_byte() {
+            return shelf;
         }
-        shelf
+        tracing::info!("large payloads are copied: the system cannot move them from socket to socket");
+        Self::with(0)
     }
 
     fn with(most: usize) -> Self {
@@ -89,13 +88,13 @@ impl PipeShelf {
         self.shelf.at_hand.lock().len()
     }
 
-    /// A row of pipes, none yet, for `length` bytes, if that many are likely to be had.
-    pub fn promise(&self, length: usize) -> Option<Pipes> {
+    /// A row of pipes, none yet, for `length` bytes, if that many are likely to be had and so many are left for others.
+    pub fn promise(&self, length: usize, left: usize) -> Option<Pipes> {
         if self.shelf.is_idle.swap(false, Ordering::Relaxed) {
             self.look_at_signals();
         }
         let expected = expected(length);
-        let is_promised = !self.shelf.is_refused.load(Ordering::Relaxed) && self.raise(expected);
+        let is_promised = !self.shelf.is_refused.load(Ordering::Relaxed) && self.raise(expected, left);
         is_promised.then(|| Pipes {
             shelf: self.clone(),
             row: VecDeque::new(),
@@ -105,8 +104,8 @@ impl PipeShelf {
         })
     }
 
-    fn raise(&self, count: usize) -> bool {
-        let raised = |promised| Some(promised + count).filter(|promised| *promised <= self.shelf.most);
+    fn raise(&self, count: usize, left: usize) -> bool {
+        let raised = |promised| Some(promised + count).filter(|promised| promised + left <= self.shelf.most);
         self.shelf.promised.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised).is_ok()
     }
 
@@ -147,20 +146,28 @@ impl PipeShelf {
     }
 
     fn give_back(&self, pipe: Pipe) {
-        self.lower(1);
         // What is left of a payload must not become a part of the next.
         if pipe.held == 0 {
             self.shelf.at_hand.lock().push(pipe);
+        } else {
+            drop(pipe);
         }
+        self.lower(1);
     }
 
-    /// Whether a byte comes through a socket, a pipe and the socket again.
-    fn moves_a_byte(&self) -> io::Result<bool> {
+    /// Whether a byte comes through a socket, a pipe and the socket again. Where there is no pipe just now that is not known,
+    /// and there may be some later.
+    fn moves_a_byte(&self) -> bool {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        rustix::net::send(&one, b"!", SendFlags::NOSIGNAL)?;
-        let Some(mut pipes) = self.promise(1) else { return Ok(false) };
-        Ok(matches!(pipes.fill(other.as_fd(), 1), Filled::Some(1)) && pipes.send(other.as_fd(), 1)? == 1)
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+        let (Ok((one, other)), Some(mut pipes)) = (pair, self.promise(1, 0)) else { return true };
+        if !pipes.extend() {
+            return true;
+        }
+        let is_sent = rustix::net::send(&one, b"!", SendFlags::NOSIGNAL) == Ok(1);
+        is_sent
+            && pipes.fill(other.as_fd(), 1) == Filled::Some(1)
+            && pipes.send(other.as_fd(), 1).is_ok_and(|sent| sent == 1)
     }
 }
 
@@ -199,7 +206,7 @@ pub(super) enum Filled {
     Nothing,
     /// The peer has closed.
     End,
-    /// There are no pipes for it, or the system does not move these bytes.
+    /// There are no pipes for it, the system does not move these bytes, or the socket has an error: the next read tells.
     NoRoom,
 }
 
@@ -222,7 +229,7 @@ impl Pipes {
     }
 
     fn extend(&mut self) -> bool {
-        if self.promised == 0 && self.more > 0 && self.shelf.raise(1) {
+        if self.promised == 0 && self.more > 0 && self.shelf.raise(1, 0) {
             (self.promised, self.more) = (1, self.more - 1);
         }
         let pipe = if self.promised > 0 { self.shelf.take() } else { None };

@@ -170,7 +170,7 @@ impl<G: Grammar> Assembler<G> {
     pub fn room(&mut self, memory: &mut impl BodyMemory<G::Meta>) -> &mut Vec<u8> {
         if let Some(filling) = &mut self.filling {
             if filling.body.len() == filling.body.capacity() {
-                let stage = filling.body.len().saturating_mul(STAGE_FACTOR).min(filling.length);
+                let stage = stage_after(filling.body.len(), filling.length);
                 let mut larger = memory.take(&announcement(filling, &self.names), stage);
                 larger.extend_from_slice(&filling.body);
                 memory.give_back(std::mem::replace(&mut filling.body, larger));
@@ -324,6 +324,11 @@ impl<G: Grammar> Assembler<G> {
             memory.give_back(buffer);
         }
     }
+}
+
+/// Memory for a payload of which so much has arrived.
+fn stage_after(arrived: usize, length: usize) -> usize {
+    arrived.saturating_mul(STAGE_FACTOR).max(FIRST_STAGE).min(length)
 }
 
 /// What a header tells of the frame that it opens.

@@ -82,7 +82,7 @@ impl Relay {
             }
             let mut readiness = self.socket.readable().await.expect("the runtime goes on");
             if self.reader.missing() > 0 && self.reader.take_announced().is_some() {
-                self.pipes = self.shelf.promise(self.reader.missing());
+                self.pipes = self.shelf.promise(self.reader.missing(), 0);
             }
             let chunk = match &mut self.pipes {
                 Some(pipes) if self.reader.missing() > 0 => self.reader.read_into_pipes(&mut readiness, pipes),
@@ -181,7 +181,7 @@ async fn the_end_is_seen_also_behind_a_full_pipe() {
             relay.reader.read(&mut readiness).expect("the connection holds");
             assert!(relay.reader.next_frame().expect("the protocol").is_none(), "most of it is missing");
         }
-        let mut pipes = shelf.promise(MIB).expect("nobody else has any");
+        let mut pipes = shelf.promise(MIB, 0).expect("nobody else has any");
         let mut step = async || {
             let mut readiness = watched("something", relay.socket.readable()).await.expect("the runtime goes on");
             relay.reader.read_into_pipes(&mut readiness, &mut pipes).expect("there is room")
@@ -310,11 +310,15 @@ async fn pipes_are_as_many_as_were_promised_and_are_given_back() {
     assert!(shelf.has_room_for(16 * MIB));
     assert!(!shelf.has_room_for(64 * MIB), "others need some as well");
     let mut promises = Vec::new();
-    while let Some(pipes) = shelf.promise(16 * MIB) {
+    while let Some(pipes) = shelf.promise(16 * MIB, 0) {
         promises.push(pipes);
         assert!(promises.len() <= 32, "there is an end");
     }
     assert!(promises.len() > 1);
+    promises.pop();
+    let left = 32 - 9 * promises.len();
+    assert!(shelf.promise(16 * MIB, left - 8).is_none(), "so many would not be left");
+    promises.extend(shelf.promise(16 * MIB, left - 9));
     // Who is promised none does without.
     let (mut relay, sender) = Relay::new(&shelf);
     let writing = write(sender, frame(&payload(16 * MIB, 1)));

@@ -1,6 +1,6 @@
 //! A large frame whose payload is arriving.
 
-use super::{Assembler, BodyMemory, FIRST_STAGE, Grammar, Received, ReceivedPayload, STAGE_FACTOR};
+use super::{Assembler, BodyMemory, FIRST_STAGE, Grammar, Received, ReceivedPayload, stage_after};
 
 #[derive(Debug)]
 pub(super) struct Filling<M> {
@@ -41,7 +41,8 @@ impl<G: Grammar> Assembler<G> {
         if let Some(filling) = &mut self.filling
             && filling.body.capacity() > FIRST_STAGE
         {
-            let mut smaller = memory.take(&announcement(filling, &self.names), filling.body.len());
+            let stage = FIRST_STAGE.min(filling.length).max(filling.body.len());
+            let mut smaller = memory.take(&announcement(filling, &self.names), stage);
             smaller.extend_from_slice(&filling.body);
             memory.give_back(std::mem::replace(&mut filling.body, smaller));
         }
@@ -61,10 +62,12 @@ impl<G: Grammar> Assembler<G> {
             && filling.passed > 0
         {
             let arrived = filling.body.len() + std::mem::take(&mut filling.passed);
-            let stage = arrived.saturating_mul(STAGE_FACTOR).min(filling.length);
+            let stage = stage_after(arrived, filling.length);
             let mut larger = memory.take(&announcement(filling, &self.names), stage);
             larger.extend_from_slice(&filling.body);
             append(&mut larger);
+            debug_assert_eq!(larger.len(), arrived, "what was passed is brought");
+            larger.resize(arrived, 0);
             memory.give_back(std::mem::replace(&mut filling.body, larger));
         }
     }

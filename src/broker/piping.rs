@@ -44,7 +44,9 @@ impl Connection {
         self.pipes = self.shared.pipes.promise(length, left);
         if self.pipes.is_none() && is_behind {
             let receiver = Arc::clone(receiver);
-            if self.wait_for_receiver(&receiver, waiting.saturating_sub(length), length).await {
+            // In memory of its own: every connection would have room for it, and few ever wait.
+            let wait = Box::pin(self.wait_for_receiver(&receiver, waiting.saturating_sub(length), length));
+            if wait.await {
                 self.pipes = self.shared.pipes.promise(length, left);
             }
         }

@@ -55,7 +55,7 @@ impl Connection {
         }
     }
 
-    /// Waits until less than `most` bytes wait for a receiver, before a payload of `length`. Says whether that is so.
+    /// Waits until at most `most` bytes wait for a receiver, before a payload of `length`. Says whether that is so.
     async fn wait_for_receiver(&mut self, receiver: &Peer, most: usize, length: usize) -> bool {
         let now = (receiver.id, receiver.sink.level().progress);
         if self.stalled == Some(now) {

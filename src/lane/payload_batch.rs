@@ -4,14 +4,17 @@
 //! at a time; who writes on for long, though, drives them out of the caches before anybody reads them. A payload that is
 //! not one of a stream is rung for at once.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Bytes that are worth ringing for before whoever ends the batch does it.
 const WORTH_RINGING: usize = 256 << 10;
 /// Payloads of a stream after which it is time to ring, or ...
 const MOST_PAYLOADS: usize = 3;
-/// ... so many bytes: about what the cache of one processor holds.
-const MOST_BYTES: usize = 3 << 20;
+/// ... so many bytes more than the cache of one processor holds.
+const BEYOND_CACHE: usize = 1 << 20;
+/// What it holds where the kernel does not say it.
+const USUAL_CACHE: usize = 2 << 20;
 /// Whoever has not rung for so long does not write a stream.
 const STREAM_PAUSE: Duration = Duration::from_micros(500);
 
@@ -50,9 +53,23 @@ impl PayloadBatch {
 
     fn is_full_at(&self, now: Instant) -> bool {
         self.payloads >= MOST_PAYLOADS
-            || self.bytes >= MOST_BYTES
+            || self.bytes >= most_bytes()
             || self.rung.is_none_or(|rung| now.duration_since(rung) > STREAM_PAUSE)
     }
+}
+
+/// Bytes of a stream after which it is time to ring.
+fn most_bytes() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size");
+        size.ok().and_then(|size| bytes_of(&size)).unwrap_or(USUAL_CACHE).min(USUAL_CACHE) + BEYOND_CACHE
+    })
+}
+
+/// The size of a cache as the kernel writes it.
+fn bytes_of(size: &str) -> Option<usize> {
+    size.trim().strip_suffix('K')?.parse::<usize>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -79,8 +96,21 @@ mod tests {
         batch.add(WORTH_RINGING);
         assert!(batch.is_full_at(rung));
         batch.end();
-        batch.add(MOST_BYTES);
+        batch.add(BEYOND_CACHE);
+        assert!(!batch.is_full_at(rung), "they fit into the caches");
+        batch.end();
+        batch.add(most_bytes());
         assert!(batch.is_full_at(rung), "as much as the caches hold");
+    }
+
+    #[test]
+    fn the_cache_is_what_the_kernel_says_or_as_usual() {
+        assert_eq!(bytes_of("512K\n"), Some(512 << 10));
+        assert_eq!(bytes_of("1280K\n"), Some(1280 << 10));
+        for odd in ["", "K", "12", "-1K", "1M", "99999999999999999999K", "18446744073709551615K"] {
+            assert_eq!(bytes_of(odd), None, "{odd}");
+        }
+        assert!((BEYOND_CACHE + 1..=USUAL_CACHE + BEYOND_CACHE).contains(&most_bytes()));
     }
 
     #[test]

@@ -138,7 +138,12 @@ impl UpLane {
         let load = match &*content {
             Content::Borrowed(bytes) => Load::Borrowed(bytes),
             Content::Owned(payload) => match payload.chunk() {
-                Some(chunk) if chunk.is_of(&self.arenas) => Load::Large(Large::Held(Arc::clone(chunk))),
+                Some(chunk) if chunk.is_of(&self.arenas) => {
+                    if payload.len() >= WAIT_MIN {
+                        self.giving_way.lock().sent(payload.len(), Instant::now());
+                    }
+                    Load::Large(Large::Held(Arc::clone(chunk)))
+                }
                 _ if payload.len() <= COPY_MAX => Load::Borrowed(payload),
                 _ => payload.bytes().into(),
             },
@@ -224,11 +229,12 @@ impl UpLane {
     /// Leaves the processor to readers that are behind; `None` when the lane is closed.
     fn give_way(&self) -> Option<()> {
         let (began, used) = (Instant::now(), self.arenas.used());
-        if self.giving_way.lock().is_time(used, began) {
-            std::thread::yield_now();
+        let way = self.giving_way.lock().ask(used, began);
+        if let Some(way) = way {
+            way.go();
             self.queue.placing(Submissions::take_back)?;
             let is_read = self.arenas.used() < used;
-            self.giving_way.lock().gave(began, Instant::now(), is_read);
+            self.giving_way.lock().gave(way, (began, Instant::now()), is_read);
         }
         Some(())
     }

@@ -8,8 +8,8 @@ use crate::support::{Bus, keep, next, on_lane};
 
 /// More than usual, so that loaded machines look, too.
 const BUDGET: Duration = Duration::from_millis(5);
-/// Microseconds around the time that is spent on looking, and far beyond it.
-const PAUSES: [u64; 5] = [0, 20, 4_900, 5_100, 30_000];
+/// Microseconds around the times that are spent on looking at least and at most, and far beyond them.
+const PAUSES: [u64; 7] = [0, 20, 4_900, 5_100, 19_900, 20_100, 40_000];
 
 async fn connect(bus: &Bus, name: &str, shm: bool) -> Client {
     let client = Client::builder(bus.socket(), name).busy_poll(BUDGET).shm(shm).connect().await.unwrap();

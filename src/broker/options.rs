@@ -181,9 +181,9 @@ impl Builder {
     }
 
     /// For how long a connection on the lane looks for the next frame before it sleeps (100 us; zero: never). It looks
-    /// only while frames come that close after each other, or, for up to four times as long, where that halves the waits:
-    /// an answer then comes sooner by as much as it takes to wake a processor, and looking takes a part of one. On a
-    /// single processor it never looks.
+    /// only while frames come sooner for it, as answers do, or within a quarter of that time after each other, and for up
+    /// to four times as long where waking a processor takes long: an answer then comes sooner by as much, and looking takes
+    /// a part of a processor. On a single processor it never looks.
     pub fn busy_poll(mut self, budget: Duration) -> Self {
         self.lane.busy_poll = budget;
         self

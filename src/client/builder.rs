@@ -147,8 +147,9 @@ impl<C> Builder<C> {
     }
 
     /// For how long this client looks for what the broker sends before it sleeps (100 us; zero: never). It looks only
-    /// while that comes so close after each other, or, for up to four times as long, where that halves the waits: an
-    /// answer then comes sooner by as much as it takes to wake a processor, and looking takes a part of one. Other tasks
+    /// while frames come sooner for it, as answers do, or within a quarter of that time after each other, and for up to four
+    /// times as long where waking a processor takes long: an answer then comes sooner by as much, and looking takes a part
+    /// of a processor. Other tasks
     /// of the runtime go on meanwhile. On a single processor it never looks.
     pub fn busy_poll(mut self, budget: Duration) -> Self {
         self.options.busy_poll = budget;

@@ -19,6 +19,8 @@ const WRITING_A_MIB: Duration = Duration::from_micros(16);
 const WRITTEN: u32 = 4;
 /// Whoever has not asked for memory for so long writes no stream, and its next payload is wanted soon.
 const STREAM_PAUSE: Duration = Duration::from_micros(500);
+/// Who got what and has not read it after such a pause keeps it, and is not behind with it.
+const READING_PAUSE: Duration = Duration::from_millis(20);
 /// Between two times: about what it takes to write 1 MiB. Who writes nothing into its payloads asks for many in it.
 const REST: Duration = Duration::from_micros(50);
 /// Who got the processor for so long and brought nothing back may be a stranger, ...
@@ -51,7 +53,7 @@ pub(super) struct GivingWay {
     asked: Option<Instant>,
     not_before: Option<Instant>,
     fruitless: u32,
-    /// Bytes that were out when the stream began, or the least since then: whoever has them is not behind with them.
+    /// Bytes that were out after the last such pause, or the least since then.
     kept: usize,
     /// When it last got memory for a large payload that it has not sent yet.
     lent: Option<Instant>,
@@ -62,11 +64,11 @@ pub(super) struct GivingWay {
 impl GivingWay {
     /// Memory for a large payload is asked for while `unread` bytes of others have not come back: whether to give way.
     pub(super) fn ask(&mut self, unread: usize, now: Instant) -> Option<Way> {
-        let is_stream = self.asked.replace(now).is_some_and(|asked| now.duration_since(asked) <= STREAM_PAUSE);
-        if is_stream {
-            self.kept = self.kept.min(unread);
-        } else {
-            (self.kept, self.written) = (unread, 0);
+        let pause = self.asked.replace(now).map_or(Duration::MAX, |asked| now.duration_since(asked));
+        let is_stream = pause <= STREAM_PAUSE;
+        self.kept = if pause > READING_PAUSE { unread } else { self.kept.min(unread) };
+        if !is_stream {
+            self.written = 0;
         }
         let behind = unread - self.kept;
         self.lent = Some(now);
@@ -172,8 +174,10 @@ mod tests {
         assert_eq!(ask(FAR + MOST_UNREAD + 1, 2), Some(Way::Yield));
         assert_eq!(ask(MUCH, 3), None, "some of it has come back");
         assert_eq!(ask(FAR + 1, 4), Some(Way::Yield), "that was not kept");
-        assert_eq!(ask(FAR + 1, 10), None, "a new stream");
-        assert_eq!(ask(FAR + 1, 11), None);
+        assert_eq!(ask(FAR + 1, 10), None, "a pause, but a short one");
+        assert_eq!(ask(FAR + 1, 11), Some(Way::Yield));
+        assert_eq!(ask(FAR + 1, 12 + 200), None, "a new stream");
+        assert_eq!(ask(FAR + 1, 13 + 200), None);
     }
 
     #[test]

@@ -123,8 +123,8 @@ pub(crate) struct Options {
     shm_client_bytes: usize,
 
     /// Microseconds for which the broker looks at a lane before it sleeps, while a client's frames come that close
-    /// after each other (or four times as many, where that halves the waits): answers come sooner, for a part of a
-    /// processor; 0: never
+    /// after each other (or up to four times as many, where waking a processor takes long) and come sooner for it, for a
+    /// part of a processor; 0: never
     #[arg(long, default_value_t = 100, value_name = "MICROSECONDS", value_parser = spin_micros)]
     spin: u64,
 

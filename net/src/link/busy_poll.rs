@@ -46,7 +46,7 @@ const STREAM: usize = 24;
 /// Decides for one who waits, again and again, whether to look for a while before sleeping.
 #[derive(Debug)]
 pub struct BusyPoll {
-    /// Waits of up to three quarters of it are worth looking; zero: never.
+    /// How long a look may take where waits are short; zero: never.
     budget: Duration,
     mood: Mood,
     /// Waits after which it tries.

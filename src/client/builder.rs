@@ -149,8 +149,7 @@ impl<C> Builder<C> {
     /// For how long this client looks for what the broker sends before it sleeps (100 us; zero: never). It looks only
     /// while frames come sooner for it, as answers do, or within a quarter of that time after each other, and for up to four
     /// times as long where waking a processor takes long: an answer then comes sooner by as much, and looking takes a part
-    /// of a processor. Other tasks
-    /// of the runtime go on meanwhile. On a single processor it never looks.
+    /// of a processor. Other tasks of the runtime go on meanwhile. On a single processor it never looks.
     pub fn busy_poll(mut self, budget: Duration) -> Self {
         self.options.busy_poll = budget;
         self

@@ -50,6 +50,7 @@ fn the_log_names_who_was_denied_what_and_does_not_repeat_itself() {
     for _ in 0..100 {
         assert_eq!(sender.confirm(Request::publish("secret/topic", "x")), DENIED);
     }
+    ruled.broker.expect_logged(&["\"sender\" may not", "64 frames"]);
     let log = ruled.broker.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"sender\" may not")).collect();
     assert!(lines[0].contains("publish to \"secret/topic\""), "{}", lines[0]);

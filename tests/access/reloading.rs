@@ -38,9 +38,7 @@ fn allowed_clients_are_not_dropped_and_denied_ones_are_cut_and_announced() {
     assert_eq!(ruled.answer(Transport::Tcp, "sensor.2"), DENIED);
     stays.send(&Request::publish("a/x", "still here"));
     stays.expect(&Delivery::publication("a/x", "still here").from("sensor.1"));
-    assert!(
-        ruled.broker.log().contains("client \"sensor.2\" cut: the access rules do not allow its connection any more")
-    );
+    ruled.broker.expect_logged(&["client \"sensor.2\" cut: the access rules do not allow its connection any more"]);
     // It is no longer refused when the rules list it again.
     ruled.reload(&with_operator(RULES));
     ruled.peer_by(Transport::Tcp, "sensor.2");
@@ -105,7 +103,7 @@ fn a_broken_file_changes_nothing_and_is_named_in_the_log() {
         sensor.perform(Request::publish("a/x", ""));
         assert_eq!(ruled.answer(Transport::Unix, "other"), DENIED);
         let expected = format!("{}{place}", ruled.file().display());
-        assert!(ruled.broker.log().contains(&expected), "{expected}:\n{}", ruled.broker.log());
+        ruled.broker.expect_logged(&[&expected]);
     }
 }
 
@@ -138,7 +136,7 @@ fn rules_may_come_and_go() {
     anna.expect_closed();
     assert_eq!(ruled.answer(Transport::Unix, "anna"), DENIED);
     ruled.reload("");
-    assert!(ruled.broker.log().contains("there are no access rules: everything is allowed"));
+    ruled.broker.expect_logged(&["there are no access rules: everything is allowed"]);
     ruled.peer("anna").perform(Request::publish("anything", ""));
 }
 

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::applicant::{Applicant, REQUEST};
 use crate::cursors::BROKEN;
 use crate::lane_peer::{LanePeer, payloads};
-use crate::place::{Holdings, broker, expect_logged, expect_return_to, wait_until_gone};
+use crate::place::{Holdings, broker, expect_return_to, wait_until_gone};
 use crate::support::{BrokerProcess, TemporaryDirectory, WATCHDOG};
 use crate::witness::Witness;
 
@@ -196,7 +196,7 @@ fn a_run_that_is_given_back_twice_is_a_lie() {
         }
     });
     scene.hoarder.applicant.expect_closed();
-    expect_logged(&broker, "receiver.hoarder", BROKEN);
+    broker.expect_logged(&["receiver.hoarder", BROKEN]);
     for number in 0..10 * TOGETHER {
         for other in &mut scene.others {
             assert!(other.receive().1 == payload(number));

@@ -4,7 +4,7 @@ use busway_shm::layout::{EVENT, HEAD, SLOT_TAIL, SPACE_EVENT, TAIL};
 use busway_shm::{Ordering, OwnMemory};
 
 use crate::lane_peer::LanePeer;
-use crate::place::{Holdings, broker, expect_logged, expect_return_to};
+use crate::place::{Holdings, broker, expect_return_to};
 use crate::support::{Request, code};
 use crate::witness::Witness;
 
@@ -52,7 +52,7 @@ fn a_cursor_that_cannot_be_ends_its_own_connection_alone() {
             }
             peer.applicant.expect_closed();
         }
-        expect_logged(&broker, name, BROKEN);
+        broker.expect_logged(&[name, BROKEN]);
     }
     // Who has sent to the departed remembers them until it sends again.
     assert_eq!(sender.confirm(Request::message("nobody", "")), code::NOT_REGISTERED);

@@ -5,7 +5,7 @@ use busway_shm::layout::{flag, operation};
 
 use crate::cursors::BROKEN;
 use crate::lane_peer::{Arena, LanePeer, message, publication};
-use crate::place::{Holdings, broker, expect_logged, expect_return_to, wait_until_gone};
+use crate::place::{Holdings, broker, expect_return_to, wait_until_gone};
 use crate::support::Delivery;
 use crate::witness::Witness;
 
@@ -151,7 +151,7 @@ fn a_lie_in_any_field_ends_the_connection_of_the_liar_alone() {
         peer.applicant.expect_closed();
         // A name or list that is not text is the protocol's affair, on sockets too.
         let reason = if name.ends_with("not.utf8") { "protocol violation" } else { BROKEN };
-        expect_logged(&broker, name, reason);
+        broker.expect_logged(&[name, reason]);
     }
     expect_return_to(&broker, before);
     witness.finish();
@@ -193,7 +193,7 @@ fn a_lie_behind_records_that_go_together_ends_the_liar_and_they_arrive() {
         let length = if name.ends_with("over.the.limit") { 101 } else { 64 };
         peer.push(publication(), [b"run", b"", &vec![0; length]], spoil);
         peer.applicant.expect_closed();
-        expect_logged(&broker, name, BROKEN);
+        broker.expect_logged(&[name, BROKEN]);
         for number in 0..HONEST {
             hearer.expect(&Delivery::publication("run", [number; 64]).from(name));
         }
@@ -258,7 +258,7 @@ fn a_lie_in_a_record_of_several_frames_ends_the_liar_and_what_came_before_it_arr
             }
             peer.push(run(), [b"run", b"", &body()], spoil);
             peer.applicant.expect_closed();
-            expect_logged(&broker, name, BROKEN);
+            broker.expect_logged(&[name, BROKEN]);
             for number in 0..honest {
                 hearer.expect(&Delivery::publication("run", [number; 64]).from(name));
             }
@@ -341,7 +341,7 @@ fn a_slot_that_is_out_cannot_be_submitted_again() {
     assert_eq!(held.flags & flag::IN_PLACE, flag::IN_PLACE, "the second goes in place, and is held");
     submit(&mut liar, &arena, 1, 2, "holder");
     liar.applicant.expect_closed();
-    expect_logged(&broker, "twice.the.same", BROKEN);
+    broker.expect_logged(&["twice.the.same", BROKEN]);
     holder.expect_served();
     witness.finish();
 }
@@ -367,7 +367,7 @@ fn a_lease_that_is_given_back_twice_or_in_another_generation_is_a_lie() {
         // Looked at with the next payload in place.
         submit(&mut sender, &arena, 2, 1, name);
         liar.applicant.expect_closed();
-        expect_logged(&broker, name, BROKEN);
+        broker.expect_logged(&[name, BROKEN]);
         drop(sender);
         wait_until_gone(&broker, "sender");
     }

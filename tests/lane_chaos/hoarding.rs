@@ -10,7 +10,7 @@ use busway_shm::layout::{flag, operation};
 
 use crate::descriptors::submit;
 use crate::lane_peer::{LanePeer, message, publication};
-use crate::place::{Holdings, broker, expect_logged, expect_return_to, segments, wait_until_gone};
+use crate::place::{Holdings, broker, expect_return_to, segments, wait_until_gone};
 use crate::support::eventually;
 use crate::witness::Witness;
 
@@ -155,7 +155,7 @@ fn failures_that_are_reported_unread_pile_up_no_descriptors() {
     witness.goes_on();
     let now = Holdings::of(broker.id());
     assert!(now.descriptors < before.descriptors + 16, "from {before:?} to {now:?}");
-    expect_logged(&broker, "fails.blindly", crate::cursors::BROKEN);
+    broker.expect_logged(&["fails.blindly", crate::cursors::BROKEN]);
     witness.finish();
 }
 

@@ -2,7 +2,7 @@
 
 use crate::applicant::{Applicant, FAILED, READY, REQUEST};
 use crate::lane_peer::{LanePeer, message};
-use crate::place::{Holdings, broker, expect_logged, expect_return_to, listed};
+use crate::place::{Holdings, broker, expect_return_to, listed};
 use crate::support::Request;
 use crate::witness::Witness;
 
@@ -124,7 +124,7 @@ fn a_frame_over_the_socket_after_ready_ends_the_connection() {
             peer.applicant.write(&frame);
         }
         peer.applicant.expect_closed();
-        expect_logged(&broker, name, "over the socket after its switch");
+        broker.expect_logged(&[name, "over the socket after its switch"]);
     }
     expect_return_to(&broker, before);
     witness.finish();

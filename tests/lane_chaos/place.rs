@@ -75,13 +75,6 @@ pub(crate) fn touched(process: u32, name: &str) -> u64 {
     sum
 }
 
-/// Waits until the broker has said of a client why its connection ended.
-pub(crate) fn expect_logged(broker: &BrokerProcess, client: &str, reason: &str) {
-    eventually(&format!("the log says of {client}: {reason}"), || {
-        broker.log().lines().any(|line| line.contains(client) && line.contains(reason))
-    });
-}
-
 /// What `client.list` says of a client: its transport, and why it has no lane.
 pub(crate) fn listed(broker: &BrokerProcess, client: &str) -> (String, Option<String>) {
     let list = list(broker);

@@ -7,7 +7,7 @@ use busway::client::Transport;
 use busway::{Client, Payload, QoS};
 
 use crate::lane_peer::LanePeer;
-use crate::place::{Holdings, broker, expect_logged, expect_return_to, names};
+use crate::place::{Holdings, broker, expect_return_to, names};
 use crate::support::{BrokerProcess, WATCHDOG};
 use crate::witness::Witness;
 
@@ -70,7 +70,7 @@ fn a_receiver_that_never_reads_holds_up_neither_its_sender_nor_others() {
             sender.publish("queued", payload(number, 2048)).qos(QoS::Processed).await.expect("it goes on");
             check(&next(&reader).await, number, 2048);
         }
-        expect_logged(&broker, "stalled", "it reads too slowly");
+        broker.expect_logged(&["stalled", "it reads too slowly"]);
         drop((stalled, reader, sender));
     });
     expect_return_to(&broker, before);

@@ -187,6 +187,15 @@ impl BrokerProcess {
             .map_or_else(|_| String::new(), |log| String::from_utf8_lossy(&log).into_owned())
     }
 
+    /// Waits for a line of the log with all of these words. The broker writes its log on a thread of its own, a moment
+    /// after what it tells of.
+    #[allow(dead_code, reason = "for the suites that read the log")]
+    pub(crate) fn expect_logged(&self, words: &[&str]) {
+        eventually(&format!("a line of the log with the words {words:?}"), || {
+            self.log().lines().any(|line| words.iter().all(|word| line.contains(word)))
+        });
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process has an id");
         kill_process(pid, signal).expect("a child can be signalled");

@@ -45,11 +45,4 @@ impl Scripted {
     fn writer(&self) -> File {
         OpenOptions::new().write(true).open(&self.path).expect("the broker reads the FIFO")
     }
-
-    /// The log, as soon as it has all of these words in one line.
-    fn expect_complaint(&self, words: &[&str]) {
-        eventually(&format!("a complaint with the words {words:?}"), || {
-            self.broker.log().lines().any(|line| words.iter().all(|word| line.contains(word)))
-        });
-    }
 }

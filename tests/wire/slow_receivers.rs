@@ -3,9 +3,7 @@
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use crate::support::{
-    BrokerProcess, Delivery, Frame, Request, Setup, WirePeer, code, eventually, number, promises, text, unpack,
-};
+use crate::support::{BrokerProcess, Delivery, Frame, Request, Setup, WirePeer, code, number, promises, text, unpack};
 
 promises! {
     everywhere {
@@ -194,7 +192,7 @@ fn the_loss_is_announced_as_a_warning(setup: &Setup) {
 fn the_loss_is_logged_with_the_name(setup: &Setup) {
     let broker = setup.start_with(&SMALL_QUEUE);
     let mut stalled = stall_one_of_ten(&broker);
-    eventually("the log tells of the cut", || broker.log().contains("client \"stalled\" cut:"));
+    broker.expect_logged(&["client \"stalled\" cut:"]);
     assert_eq!(broker.log().matches(" cut:").count(), 1, "nobody else was cut:\n{}", broker.log());
     stalled.drain();
 }

@@ -44,7 +44,7 @@ fn a_wrong_line_is_named_with_what_is_wrong_and_the_next_one_counts(setup: &Setu
             wrong.map_or_else(|| word.to_owned(), |wrong| format!("line {}:", 3 * wrong - 2))
         };
         let words: Vec<String> = words.iter().map(|word| number(word)).collect();
-        scripted.expect_complaint(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        scripted.broker.expect_logged(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }
     assert!(!scripted.broker.log().contains('\x1b'), "nobody writes to a terminal through the log");
 }
@@ -52,7 +52,7 @@ fn a_wrong_line_is_named_with_what_is_wrong_and_the_next_one_counts(setup: &Setu
 fn a_message_to_nobody_is_named(setup: &Setup) {
     let scripted = Scripted::start(setup);
     scripted.run("echo 'nobody hello' >$fifo");
-    scripted.expect_complaint(&["line 1:", "\"nobody\"", "no such client"]);
+    scripted.broker.expect_logged(&["line 1:", "\"nobody\"", "no such client"]);
 }
 
 fn a_text_over_the_payload_limit_is_dropped_and_named(setup: &Setup) {
@@ -63,7 +63,7 @@ fn a_text_over_the_payload_limit_is_dropped_and_named(setup: &Setup) {
         writer.write_all(format!("anna {}\n", "x".repeat(length)).as_bytes()).expect("the broker reads the FIFO");
     }
     anna.expect(&Delivery::message("x".repeat(1024)).from(".broker"));
-    scripted.expect_complaint(&["line 1:", "1025 bytes", "limit of 1024"]);
+    scripted.broker.expect_logged(&["line 1:", "1025 bytes", "limit of 1024"]);
 }
 
 fn a_line_that_never_ends_takes_no_memory(setup: &Setup) {
@@ -77,7 +77,7 @@ fn a_line_that_never_ends_takes_no_memory(setup: &Setup) {
     for _ in 0..MEBIBYTES {
         writer.write_all(&part).expect("the broker reads the FIFO");
     }
-    scripted.expect_complaint(&["line 1:", "longer than 1048576 bytes"]);
+    scripted.broker.expect_logged(&["line 1:", "longer than 1048576 bytes"]);
     let grown = scripted.broker.resident_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "the broker grew by {} KiB", grown >> 10);
     writer.write_all(b"\nanna next\n").expect("the broker reads the FIFO");
@@ -93,7 +93,7 @@ fn binary_garbage_does_not_reach_anybody(setup: &Setup) {
     writer.write_all(&garbage).expect("the broker reads the FIFO");
     writer.write_all(b"\nanna next\n").expect("the broker reads the FIFO");
     anna.expect(&Delivery::message("next").from(".broker"));
-    scripted.expect_complaint(&["not UTF-8"]);
+    scripted.broker.expect_logged(&["not UTF-8"]);
     scripted.broker.expect_service();
 }
 
@@ -106,7 +106,7 @@ fn the_log_is_not_filled(setup: &Setup) {
     }
     writer.write_all(b"anna next\n").expect("the broker reads the FIFO");
     anna.expect(&Delivery::message("next").from(".broker"));
-    scripted.expect_complaint(&["more such lines", "lines lost so far: 100000"]);
+    scripted.broker.expect_logged(&["more such lines", "lines lost so far: 100000"]);
     let said = scripted.broker.log().lines().filter(|line| line.contains("nothing to send")).count();
     assert!(said < 10_000, "{said} complaints about a hundred thousand lines");
     // Each line on its own, as a loop in a shell writes them.
@@ -115,7 +115,7 @@ fn the_log_is_not_filled(setup: &Setup) {
         writer.write_all(b"wrong\n").expect("the broker reads the FIFO");
         std::thread::sleep(Duration::from_millis(1));
     }
-    scripted.expect_complaint(&["more such lines", "lines lost so far: 100500"]);
+    scripted.broker.expect_logged(&["more such lines", "lines lost so far: 100500"]);
     let (said, seconds) = (scripted.broker.log().lines().count() - before, started.elapsed().as_secs());
     assert!(said as u64 <= 22 * (seconds + 2), "{said} lines of the log in {seconds} seconds");
 }

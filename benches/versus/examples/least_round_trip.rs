@@ -4,12 +4,19 @@
 //! ```sh
 //! cargo run --release --target-dir target --manifest-path benches/versus/Cargo.toml --example least_round_trip
 //! ```
+//!
+//! With the argument `bells` they wait with tokio, and wake each other as the two sides of the lane do: by an eventfd
+//! that is only watched on the way to the one in the middle, and by a pipe on the way back. They carry nothing.
 
 use std::io::{self, Read, Write};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 const WARM_UP: usize = 10_000;
 const ROUND_TRIPS: usize = 300_000;
@@ -19,7 +26,10 @@ fn main() -> io::Result<()> {
         None => middle(),
         Some("near") => near(),
         Some("far") => far(),
-        Some(_) => Err(io::Error::other("no argument is expected")),
+        Some("bells") => with_tokio(middle_with_bells),
+        Some("near-bells") => with_tokio(near_with_bells),
+        Some("far-bells") => with_tokio(far_with_bells),
+        Some(_) => Err(io::Error::other("no argument is expected, or `bells`")),
     }
 }
 
@@ -58,9 +68,13 @@ fn near() -> io::Result<()> {
             times.push(start.elapsed());
         }
     }
+    say(times);
+    Ok(())
+}
+
+fn say(mut times: Vec<Duration>) {
     times.sort_unstable();
     eprintln!("p50 {:?}, p99 {:?}", times[ROUND_TRIPS / 2], times[ROUND_TRIPS / 100 * 99]);
-    Ok(())
 }
 
 fn far() -> io::Result<()> {
@@ -79,4 +93,86 @@ fn stay_on_one_processor() -> io::Result<()> {
     let mut one = CpuSet::new();
     one.set(first);
     Ok(sched_setaffinity(None, &one)?)
+}
+
+fn with_tokio<F: Future<Output = io::Result<()>>>(run: fn() -> F) -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run())
+}
+
+/// One of the two at the ends: its process, what it rings, and what rings it.
+fn start_with_bells(role: &str) -> io::Result<(Child, AsyncFd<OwnedFd>, OwnedFd)> {
+    let rung = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg(role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::from(rung.try_clone()?))
+        .spawn()?;
+    let bell = child.stdin.take().ok_or_else(|| io::Error::other("a child has no pipe"))?;
+    Ok((child, watch(rung)?, bell.into()))
+}
+
+async fn middle_with_bells() -> io::Result<()> {
+    stay_on_one_processor()?;
+    let (mut near, from_near, to_near) = start_with_bells("near-bells")?;
+    let (mut far, from_far, to_far) = start_with_bells("far-bells")?;
+    for _ in 0..WARM_UP + ROUND_TRIPS {
+        wait(&from_near).await?;
+        rustix::io::write(&to_far, &[1])?;
+        wait(&from_far).await?;
+        rustix::io::write(&to_near, &[1])?;
+    }
+    near.wait()?;
+    far.wait()?;
+    Ok(())
+}
+
+async fn near_with_bells() -> io::Result<()> {
+    let bell = watch(own_bell()?)?;
+    let mut times = Vec::with_capacity(ROUND_TRIPS);
+    for number in 0..WARM_UP + ROUND_TRIPS {
+        let start = Instant::now();
+        ring_middle()?;
+        hush(&bell).await?;
+        if number >= WARM_UP {
+            times.push(start.elapsed());
+        }
+    }
+    say(times);
+    Ok(())
+}
+
+async fn far_with_bells() -> io::Result<()> {
+    let bell = watch(own_bell()?)?;
+    for _ in 0..WARM_UP + ROUND_TRIPS {
+        hush(&bell).await?;
+        ring_middle()?;
+    }
+    Ok(())
+}
+
+fn own_bell() -> io::Result<OwnedFd> {
+    let bell = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::io::ioctl_fionbio(&bell, true)?;
+    Ok(bell)
+}
+
+#[allow(deprecated, reason = "deprecated for sources that may change their descriptor: `OwnedFd` cannot")]
+fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
+async fn wait(rung: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    rung.readable().await?.clear_ready();
+    Ok(())
+}
+
+async fn hush(bell: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    wait(bell).await?;
+    rustix::io::read(bell, &mut [0; 64])?;
+    Ok(())
+}
+
+fn ring_middle() -> io::Result<()> {
+    rustix::io::write(io::stdout(), &1u64.to_ne_bytes())?;
+    Ok(())
 }

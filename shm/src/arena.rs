@@ -28,6 +28,8 @@ pub struct Arenas {
 #[derive(Debug, Default)]
 struct State {
     segments: Vec<Entry>,
+    /// Pieces that were given back, in all.
+    returned: u64,
     /// The lane has ended: nothing is handed out any more, because the broker can no longer say what is still read.
     abandoned: bool,
 }
@@ -110,6 +112,11 @@ impl Arenas {
         self.state.lock().segments.iter().map(|entry| entry.allocator.used()).sum()
     }
 
+    /// Pieces that were given back so far: loans that were dropped, and payloads that nobody reads any more.
+    pub fn returned(&self) -> u64 {
+        self.state.lock().returned
+    }
+
     /// Memory for a payload of `length` bytes, or `None` when there is no room.
     pub fn loan(self: &Arc<Self>, length: usize) -> Option<Loan> {
         // Before the lock, which another thread of the parent may have held as this process was forked.
@@ -132,6 +139,7 @@ impl Arenas {
     /// A piece is no longer used.
     pub(crate) fn take_back(&self, memory: &Arc<OwnSegment>, block: Block) {
         let mut state = self.state.lock();
+        state.returned += 1;
         if let Some(entry) = state.segments.iter_mut().find(|entry| Arc::ptr_eq(&entry.memory, memory)) {
             entry.allocator.free(block);
         }
@@ -217,7 +225,9 @@ mod tests {
         assert_eq!(chunk.as_slice(), [7; 1000]);
         let other = arenas.loan(1000).unwrap();
         assert_ne!(other.chunk.offset(), place);
+        assert_eq!(arenas.returned(), 0);
         drop(chunk);
+        assert_eq!(arenas.returned(), 1);
         assert_eq!(arenas.loan(1000).unwrap().chunk.offset(), place);
     }
 

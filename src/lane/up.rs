@@ -228,12 +228,13 @@ impl UpLane {
 
     /// Leaves the processor to readers that are behind; `None` when the lane is closed.
     fn give_way(&self) -> Option<()> {
-        let (began, used) = (Instant::now(), self.arenas.used());
-        let way = self.giving_way.lock().ask(used, began);
+        let (began, returned) = (Instant::now(), self.arenas.returned());
+        let way = self.giving_way.lock().ask(self.arenas.used(), began);
         if let Some(way) = way {
             way.go();
             self.queue.placing(Submissions::take_back)?;
-            let is_read = self.arenas.used() < used;
+            // Other threads may have got memory meanwhile: less in use is not to be expected.
+            let is_read = self.arenas.returned() > returned;
             self.giving_way.lock().gave(way, (began, Instant::now()), is_read);
         }
         Some(())

@@ -89,7 +89,8 @@ fn enrol(
     if let Some(policy) = shared.router.slow_receivers.of(&peer.name, false) {
         peer.sink.set_policy(None, policy);
     }
-    let mut touched = Touched::new(id);
+    // Not the client's own batches: what is announced here is not what its first frames bring.
+    let mut touched = Touched::new(shared.router.next_id());
     let registered = shared.router.register(&peer, &mut touched);
     shared.router.finish(&mut touched);
     if let Err(code) = registered {

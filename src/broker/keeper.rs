@@ -113,7 +113,8 @@ fn look_at(shared: &Shared, peer: &Arc<Peer>, before: Option<Watch>, touched: &m
     let mut is_alive = activity.heard.swap(false, Ordering::Relaxed) || activity.waits.load(Ordering::Relaxed);
     if is_held {
         // It is not read from: what tells that it lives is that it reads.
-        let progress = peer.sink.level().progress;
+        // The kernel reports room late, when much has been read: the look tries to write.
+        let progress = peer.sink.progress();
         is_alive = progress != watch.progress;
         watch.progress = progress;
     }

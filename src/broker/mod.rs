@@ -262,6 +262,8 @@ async fn accept(shared: Arc<Shared>, listener: Listener) {
             Ok((socket, origin)) => {
                 is_starved = false;
                 tokio::spawn(connection::serve(Arc::clone(&shared), socket, origin, Arc::clone(&place)));
+                // As long as somebody connects, others have their turn.
+                tokio::task::coop::consume_budget().await;
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {

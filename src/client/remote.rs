@@ -62,6 +62,8 @@ pub(crate) struct Remote {
     pub(super) options: Options,
     pub(super) name: ClientName,
     pub(super) runtime: Handle,
+    /// The number of the process that has connected.
+    process: u32,
     pub(super) outbox: Arc<Outbox>,
     pending: Pending,
     queue: ReceiveQueue,
@@ -104,6 +106,7 @@ impl Remote {
             options,
             name,
             runtime,
+            process: std::process::id(),
             turns,
             lending,
             outbox,

@@ -40,6 +40,7 @@ pub(crate) fn play(director: &Director) {
         let _context = runtime.enter();
         let _ = look_once(client.close());
     });
+    publish(&client, QoS::Processed);
     director.say("all children have ended well");
 }
 

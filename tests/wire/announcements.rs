@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rmpv::Value;
 use rustix::process::Signal;
 
-use crate::support::{Frame, Kind, Request, Setup, WirePeer, fields, number, promises, text, unpack};
+use crate::support::{
+    Delivery, Frame, GREETING, Kind, Request, Setup, WirePeer, fields, number, promises, registration, text, unpack,
+};
 
 promises! {
     everywhere {
@@ -14,6 +16,7 @@ promises! {
         secondaries_are_not_announced
         a_subscription_to_everything_brings_the_announcements_too
         nobody_gets_announcements_unasked
+        who_hears_of_a_client_gets_what_came_with_its_handshake_at_once
     }
     busway_only {
         "the reference may be gone before its announcement has left": the_shutdown_is_announced_to_everybody
@@ -37,6 +40,23 @@ fn registrations_and_departures_are_announced(setup: &Setup) {
     for announcement in [registered, departed] {
         assert_eq!(fields(&announcement), ["d", "s", "t"]);
         assert!((before..=after).contains(&u128::from(number(&announcement, "t"))), "{announcement} is of now");
+    }
+}
+
+fn who_hears_of_a_client_gets_what_came_with_its_handshake_at_once(setup: &Setup) {
+    let broker = setup.start();
+    let mut listener = broker.subscriber("listener", &[".broker/info"]);
+    for name in ["anna", "bert"] {
+        let mut peer = broker.connect();
+        let message = Request::message("listener", name).bytes();
+        peer.write([&GREETING[..], &registration(name.as_bytes()), &message].concat());
+        // Nothing else comes for the listener that would bring the message along.
+        let registered = announcement(&mut listener, ".broker/info");
+        assert_eq!((text(&registered, "s"), text(&registered, "d")), ("reg", name));
+        listener.expect(&Delivery::message(name).from(name));
+        drop(peer);
+        let departed = announcement(&mut listener, ".broker/info");
+        assert_eq!((text(&departed, "s"), text(&departed, "d")), ("unreg", name));
     }
 }
 

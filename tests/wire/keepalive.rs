@@ -21,6 +21,7 @@ promises! {
         the_name_of_a_dropped_client_is_free_again
     }
     busway_only {
+        "over TCP the reference drops who makes no room within its timeout": a_client_that_reads_slowly_and_steadily_is_kept
         "the reference wants a body whole within its timeout": a_body_that_makes_progress_may_take_longer_than_the_timeout
     }
     reference_only {
@@ -131,6 +132,30 @@ fn the_name_of_a_dropped_client_is_free_again(setup: &Setup) {
     silent.expect_closed();
     let mut successor = broker.successor("anna");
     assert_eq!(successor.confirm(Request::message("nobody", "")), code::NOT_REGISTERED);
+}
+
+/// It has so much to read that it is not read from, and reads so slowly that the kernel reports no room for longer than
+/// silence is allowed.
+fn a_client_that_reads_slowly_and_steadily_is_kept(setup: &Setup) {
+    const FRAMES: u32 = 6_000;
+    const SLOWLY: u32 = 1_200;
+    let broker = setup.start_with(&ONE_SECOND);
+    let (mut slow, mut sender) = (broker.peer("slow"), broker.peer("sender"));
+    let payload = |number: u32| [&number.to_le_bytes()[..], &[0; 1_020]].concat();
+    for number in 0..FRAMES {
+        sender.send(&Request::message("slow", payload(number)));
+    }
+    assert_eq!(sender.confirm(Request::message("nobody", "")), code::NOT_REGISTERED, "all were handed on");
+    for number in 0..FRAMES {
+        if number < SLOWLY {
+            thread::sleep(Duration::from_millis(3));
+        }
+        if number % 100 == 0 {
+            slow.ping();
+        }
+        slow.expect(&Delivery::message(payload(number)).from("sender"));
+    }
+    slow.expect_nothing();
 }
 
 /// Sends 20 bytes of payload over four seconds, one at a time, or as many as the broker has the patience for.

@@ -82,6 +82,8 @@ const SMALL_BATCHES: u8 = 8;
 const SMALL_PART: usize = 8;
 /// ... unless it is not larger than this. A connection that has fallen silent has a ping now and then.
 const SHRINK_NOT: usize = 4 << 10;
+/// Places for bodies that a batch keeps: each of more is little beside the body that it was for.
+const BODIES_KEPT: usize = 64;
 /// Slices of one gathering write.
 const MAX_SLICES: usize = 64;
 
@@ -133,6 +135,7 @@ impl Batch {
             self.inline.shrink_to(SHRINK_TO);
         }
         self.bodies.clear();
+        self.bodies.shrink_to(BODIES_KEPT);
         self.frames = 0;
         self.bytes = 0;
     }
@@ -166,7 +169,11 @@ impl Writing {
 
     /// Frames not yet written, as good as the bytes tell.
     pub(super) fn frames_left(&self) -> usize {
-        if self.is_done() { 0 } else { (self.batch.frames * self.bytes_left()).div_ceil(self.batch.bytes) }
+        if self.is_done() {
+            return 0;
+        }
+        let part = self.batch.frames as u128 * self.bytes_left() as u128;
+        part.div_ceil(self.batch.bytes as u128).try_into().unwrap_or(self.batch.frames)
     }
 
     /// One system call, of `most` bytes at most. Says whether the socket took all that it was offered.
@@ -315,5 +322,23 @@ mod tests {
             write(&mut queue, BURST);
         }
         assert!(write(&mut queue, BURST) >= 2 * BURST);
+    }
+
+    #[test]
+    fn what_many_bodies_have_taken_is_given_back_at_once() {
+        let (mut queue, mut writing) = (Batch::default(), Writing::default());
+        queue.append(|batch| (0..10_000).for_each(|_| batch.push_body(Body::Bytes(Bytes::from_static(b"a body")))));
+        writing.swap(&mut queue);
+        writing.swap(&mut queue);
+        assert!(queue.bodies.capacity() + writing.batch.bodies.capacity() <= 2 * BODIES_KEPT);
+    }
+
+    #[test]
+    fn what_is_left_is_counted_where_frames_by_bytes_are_more_than_a_number_holds() {
+        let frames = usize::MAX / 2;
+        let mut writing = Writing { batch: Batch { frames, bytes: 4, ..Batch::default() }, ..Writing::default() };
+        assert_eq!(writing.frames_left(), frames);
+        writing.written = 3;
+        assert_eq!(writing.frames_left(), frames.div_ceil(4));
     }
 }

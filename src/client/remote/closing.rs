@@ -48,6 +48,9 @@ impl Remote {
 
     async fn close_within(&self, patience: Duration) {
         self.begin_closing();
+        if self.is_of_parent() {
+            return;
+        }
         self.flush_all();
         if !self.is_closed() {
             let limited = self.within_runtime(|| tokio::time::timeout(patience, self.wind_up()));
@@ -65,7 +68,7 @@ impl Remote {
     /// The last clone is gone: what was accepted is written, without anybody waiting for it if possible.
     pub(in crate::client) fn abandon(remote: &Arc<Self>) {
         remote.begin_closing();
-        if remote.is_closed() {
+        if remote.is_closed() || remote.is_of_parent() {
             return;
         }
         remote.flush_all();
@@ -85,6 +88,12 @@ impl Remote {
             let _ = tokio::time::timeout(LAST_WRITE, last.remote.wind_up()).await;
             last.remote.end(CLOSED);
         });
+    }
+
+    /// Whether this process is a child that was forked with the connection: the socket is its parent's, too, who goes on
+    /// with it. One system call.
+    fn is_of_parent(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// From now on nothing more is accepted.
@@ -167,7 +176,7 @@ impl LastWrite {
 
 impl Drop for LastWrite {
     fn drop(&mut self) {
-        if !self.remote.is_closed() {
+        if !self.remote.is_closed() && !self.remote.is_of_parent() {
             // What waits before the socket comes before what waits before the lane, and lets the broker read that.
             #[cfg(feature = "shm")]
             if let Some(lane) = self.remote.lane.current()

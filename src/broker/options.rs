@@ -125,7 +125,7 @@ impl Builder {
         self
     }
 
-    /// Frames (8192) and bytes (64 MiB) that may wait for one client.
+    /// Frames (8192) and bytes (64 MiB) that may wait for one client, without the payload that goes next.
     pub fn queue(mut self, frames: usize, bytes: usize) -> Self {
         self.outbox = OutboxLimits { frames, bytes };
         self

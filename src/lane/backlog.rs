@@ -74,6 +74,15 @@ impl<H> Backlog<H> {
         self.weight - gone
     }
 
+    /// As [`weight`](Self::weight), without the payload beside whose turn comes next: one that is allowed is no sign that
+    /// its receiver is slow.
+    pub(super) fn weight_behind(&self) -> usize {
+        match self.bodies.front() {
+            Some(Body { load: Large::Shared(bytes), .. }) => self.weight - bytes.len(),
+            _ => self.weight,
+        }
+    }
+
     /// Appends a frame whose payload is copied.
     pub(super) fn push(&mut self, descriptor: &Descriptor, parts: Parts<'_>, payload: &[u8]) {
         self.append(descriptor, parts, payload, 0);

@@ -118,7 +118,7 @@ impl<P: Placing> State<P> {
 
     #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.waiting_frames() >= self.limits.frames || self.backlog.weight() >= self.limits.bytes
+        self.waiting_frames() >= self.limits.frames || self.backlog.weight_behind() >= self.limits.bytes
     }
 
     pub(super) fn is_half_full(&self) -> bool {

@@ -15,6 +15,7 @@ promises! {
         a_receiver_that_pauses_within_its_queue_loses_nothing
     }
     busway_only {
+        "the reference has no limit in bytes": a_payload_that_is_larger_than_the_queue_does_not_cut_who_reads
         "the reference does not count what it drops": the_loss_is_visible_in_the_stats
         "the reference does not announce whom it cuts": the_loss_is_announced_as_a_warning
         "the reference words its log in another way": the_loss_is_logged_with_the_name
@@ -187,6 +188,26 @@ fn the_loss_is_announced_as_a_warning(setup: &Setup) {
     assert!(number(&warning, "t") > 0);
     listener.expect_nothing();
     stalled.drain();
+}
+
+fn a_payload_that_is_larger_than_the_queue_does_not_cut_who_reads(setup: &Setup) {
+    const LARGE: usize = 8 << 20;
+    let broker = setup.start_with(&["--queue-bytes", "64K"]);
+    let (mut one, mut two) = (broker.subscriber("one", &["load"]), broker.subscriber("two", &["load"]));
+    let mut sender = broker.peer("sender");
+    // It goes to one by itself, and then to both.
+    let (large, small) = (vec![7; LARGE], b"small");
+    sender.perform(Request::message("one", &large[..]));
+    sender.perform(Request::message("one", &small[..]));
+    one.expect(&Delivery::message(&large[..]).from("sender"));
+    one.expect(&Delivery::message(&small[..]).from("sender"));
+    sender.perform(Request::publish("load", &large[..]));
+    sender.perform(Request::publish("load", &small[..]));
+    for receiver in [&mut one, &mut two] {
+        receiver.expect(&Delivery::publication("load", &large[..]).from("sender"));
+        receiver.expect(&Delivery::publication("load", &small[..]).from("sender"));
+        receiver.expect_nothing();
+    }
 }
 
 fn the_loss_is_logged_with_the_name(setup: &Setup) {

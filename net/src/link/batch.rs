@@ -113,6 +113,11 @@ impl Batch {
         self.bytes == 0
     }
 
+    /// Bytes of the first body in it.
+    pub(super) fn first_body(&self) -> usize {
+        self.bodies.iter().map(|(_, body)| body.len()).find(|length| *length > 0).unwrap_or(0)
+    }
+
     /// Runs `write`, which appends one frame, and counts what it appended.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut Self)) -> usize {
         let (inline, bodies) = (self.inline.len(), self.bodies.len());
@@ -165,6 +170,15 @@ impl Writing {
 
     pub(super) fn bytes_left(&self) -> usize {
         self.batch.bytes - self.written
+    }
+
+    /// Bytes that are left of the first body that is not written yet.
+    pub(super) fn first_body_left(&self) -> usize {
+        let left = self.batch.bodies[self.next_body..].iter().map(|(_, body)| body.len());
+        left.enumerate()
+            .map(|(number, length)| length - if number == 0 { self.in_body } else { 0 })
+            .find(|left| *left > 0)
+            .unwrap_or(0)
     }
 
     /// Frames not yet written, as good as the bytes tell.

@@ -21,7 +21,8 @@ pub use state::Level;
 use state::State;
 
 /// How much an outbox holds. A frame is accepted while the outbox is below both limits before it, so that an empty
-/// one takes any frame.
+/// one takes any frame. Of the bytes, those of the body whose turn comes next do not count where frames are offered that
+/// cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxLimits {
     /// Frames.
@@ -131,7 +132,7 @@ impl Outbox {
         let mut taken = 0;
         let (mut waiting, mut bytes) = (state.frames(), state.bytes());
         for write in frames {
-            if waiting >= self.limits.frames || bytes >= self.limits.bytes {
+            if (waiting >= self.limits.frames || bytes >= self.limits.bytes) && state.is_full(self.limits) {
                 break;
             }
             bytes += state.take(write);
@@ -146,7 +147,7 @@ impl Outbox {
         if let Some(refused) = state.refuses_frames() {
             return Err(refused);
         }
-        if state.frames() >= limits.frames || state.bytes() >= limits.bytes {
+        if state.is_full(limits) {
             return Err(Refused::Full);
         }
         state.take(write);
@@ -321,7 +322,7 @@ impl Outbox {
         let queue = std::mem::take(&mut state.queue);
         // A writer that is busy just now has taken its part, and drops it when it sees that the connection is gone.
         let writing = std::mem::take(&mut state.writing);
-        state.in_flight = (0, 0);
+        (state.in_flight, state.body_in_flight) = ((0, 0), 0);
         let waiting = state.take_waiting();
         drop(state);
         drop((queue, writing));

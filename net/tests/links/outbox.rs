@@ -70,6 +70,23 @@ async fn it_is_full_at_its_bytes_and_one_frame_may_overshoot() {
 }
 
 #[tokio::test]
+async fn the_body_whose_turn_comes_next_does_not_make_it_full() {
+    let limits = OutboxLimits { frames: 100, bytes: 1000 };
+    let large = |outbox: &Outbox| outbox.offer(1, |batch| batch.push_body(Body::Bytes(vec![0; LARGE].into())));
+    let (outbox, peer) = connected(limits);
+    assert!(try_offer(&outbox, 1).is_ok() && large(&outbox).is_ok());
+    assert!(try_offer(&outbox, 500).is_ok(), "nothing of it is written");
+    outbox.flush();
+    assert!(outbox.level().bytes > limits.bytes, "the socket took all of it");
+    assert!(try_offer(&outbox, 500).is_ok(), "it is being written");
+    assert_eq!(try_offer(&outbox, 1), Err(Refused::Full), "what stands behind it counts");
+    assert_eq!(read_exactly(&peer, LARGE + 1001).await.len(), LARGE + 1001);
+    // One at a time.
+    assert!(large(&outbox).is_ok() && large(&outbox).is_ok());
+    assert_eq!(try_offer(&outbox, 1), Err(Refused::Full));
+}
+
+#[tokio::test]
 async fn an_empty_outbox_takes_any_frame() {
     for limits in [OutboxLimits { frames: 1, bytes: 1 }, OutboxLimits { frames: 0, bytes: 0 }] {
         let (outbox, peer) = connected(limits);

@@ -63,7 +63,7 @@ impl Outbox {
         state.taken_bytes += total as u64;
         // As who writes a queue: nobody else writes now.
         state.busy = true;
-        state.in_flight = (1, total);
+        (state.in_flight, state.body_in_flight) = ((1, total), payload.len());
         drop(state);
         let mut loan = Loan { front, payload, written: 0 };
         let outcome = loan.write(&socket, patience);
@@ -71,7 +71,7 @@ impl Outbox {
 
         let mut state = self.state.lock();
         state.busy = false;
-        state.in_flight = (0, 0);
+        (state.in_flight, state.body_in_flight) = ((0, 0), 0);
         if !state.is_attached_to(&socket) {
             drop(state);
             // What a new connection was to write is left to this party.

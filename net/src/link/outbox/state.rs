@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::{Refused, Touch};
+use super::{OutboxLimits, Refused, Touch};
 use crate::link::Socket;
 use crate::link::batch::{Batch, Writing};
 
@@ -31,8 +31,10 @@ pub(super) struct State {
     pub(super) socket: Option<Arc<Socket>>,
     pub(super) queue: Batch,
     pub(super) writing: Writing,
-    /// Frames and bytes that whoever is writing has taken.
+    /// Frames and bytes that whoever is writing has taken, ...
     pub(super) in_flight: (usize, usize),
+    /// ... and those of the first body among them.
+    pub(super) body_in_flight: usize,
     /// Somebody is writing, without the lock.
     pub(super) busy: bool,
     /// The socket took no more; the drain task goes on.
@@ -63,6 +65,21 @@ impl State {
 
     pub(super) fn bytes(&self) -> usize {
         self.queue.bytes() + self.writing.bytes_left() + self.in_flight.1
+    }
+
+    /// Whether so much waits that no frame of another is taken. The body whose turn comes next does not count: a payload
+    /// that is allowed is no sign that its receiver is slow.
+    #[inline]
+    pub(super) fn is_full(&self, limits: OutboxLimits) -> bool {
+        self.frames() >= limits.frames
+            || self.bytes() >= limits.bytes && self.bytes() - self.first_body() >= limits.bytes
+    }
+
+    /// Bytes that are left of the first body that waits.
+    #[cold]
+    fn first_body(&self) -> usize {
+        let places = [self.body_in_flight, self.writing.first_body_left(), self.queue.first_body()];
+        places.into_iter().find(|bytes| *bytes > 0).unwrap_or(0)
     }
 
     pub(super) fn is_open(&self) -> bool {

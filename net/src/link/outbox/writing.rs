@@ -170,7 +170,7 @@ impl Outbox {
                 writing.swap(&mut state.queue);
             }
             let before = writing.bytes_left();
-            state.in_flight = (writing.frames_left(), before);
+            (state.in_flight, state.body_in_flight) = ((writing.frames_left(), before), writing.first_body_left());
             drop(state);
             let mut outcome = Ok(true);
             while !writing.is_done() && matches!(outcome, Ok(true)) && left > 0 {
@@ -179,7 +179,7 @@ impl Outbox {
                 left = left.saturating_sub(before - writing.bytes_left());
             }
             state = self.state.lock();
-            state.in_flight = (0, 0);
+            (state.in_flight, state.body_in_flight) = ((0, 0), 0);
             if !state.is_attached_to(&socket) {
                 state.busy = false;
                 drop(state);

@@ -99,11 +99,12 @@ impl DownWaiter {
     /// Takes all rings that came. Before the ring is drained: some kernels do not report another one until the pipe
     /// was emptied. Says whether there is still somebody to ring.
     pub fn hush(descriptor: impl AsFd) -> bool {
-        let mut rings = [0; 4096];
+        // One ring is usual: more room would be zeros to write for each.
+        let mut rings = [0; 64];
         loop {
             match read(descriptor.as_fd(), &mut rings) {
                 Ok(0) => return false,
-                // Where the pipe is larger than was asked for, there may be more.
+                // There may be more.
                 Ok(count) if count == rings.len() => {}
                 Err(Errno::EINTR) => {}
                 _ => return true,

@@ -28,6 +28,7 @@ impl Route {
     }
 }
 
+static NO_ADDRESS: Route = Route::Refused(ResultCode::DATA);
 static NOWHERE: Route = Route::Refused(ResultCode::OTHER);
 
 /// Routes by operation and address, valid for one epoch of the registry: a publisher that repeats its topics pays a
@@ -73,7 +74,13 @@ impl RouteCache {
                 Some((key, route)) => (Arc::clone(key), Arc::clone(route)),
                 None => {
                     self.has_missed = true;
-                    let (key, route): (Arc<[u8]>, _) = (address.into(), Arc::new(resolve()?));
+                    let route = resolve()?;
+                    if matches!(route, Route::Refused(ResultCode::DATA)) {
+                        // It is no address at all, and may be far longer than one.
+                        self.last = None;
+                        return Ok(&NO_ADDRESS);
+                    }
+                    let (key, route): (Arc<[u8]>, _) = (address.into(), Arc::new(route));
                     let receivers = route.receivers();
                     if self.routes[table].len() >= MAX_ROUTES || self.receivers + receivers > MAX_RECEIVERS {
                         self.forget();
@@ -116,5 +123,23 @@ impl RouteCache {
         self.receivers = 0;
         self.last = None;
         self.repeated = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_is_not_remembered() {
+        let mut cache = RouteCache::default();
+        for length in 0..10_000 {
+            let resolve = || Ok::<_, ()>(Route::Refused(ResultCode::DATA));
+            let route = cache.route(1, Operation::Publish, &vec![b'x'; length], resolve);
+            assert!(matches!(route, Ok(Route::Refused(ResultCode::DATA))));
+            assert!(cache.last.is_none() && cache.repeated(1).is_none());
+        }
+        assert!(cache.routes.iter().all(HashMap::is_empty));
+        assert!(cache.take_missed());
     }
 }

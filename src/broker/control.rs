@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use busway_net::link::{Level, Touch};
 use busway_net::wire::rpc::{self, RpcMessage};
@@ -20,6 +21,11 @@ use crate::wall_clock;
 
 /// Bytes of an expression by which clients are listed: a long one takes thousands of times as many to compile.
 const FILTER_MAX: usize = 256;
+/// Bytes of what it is compiled to: `\w{1,8}` takes more than a quarter of it. Looking at a name of 255 bytes takes the
+/// longer the larger that is, up to some 40 ms ...
+const FILTER_PROGRAM_MAX: usize = 1 << 20;
+/// ... and this is what a look at all names may take, and one of them more.
+const FILTER_TIME: Duration = Duration::from_millis(20);
 /// Bytes of parameters that are looked at: as many topics as may have a policy, and more than all else needs.
 const PARAMS_MAX: usize = MAX_FILTERS * (1024 + 5) + 4096;
 
@@ -271,10 +277,13 @@ fn answer(router: &Router, caller: &Peer, method: &[u8], params: &[u8]) -> Resul
                 return Err((rpc::INVALID_PARAMETERS, reason));
             }
             let filter = filter
-                .map(|pattern| regex::RegexBuilder::new(&pattern).size_limit(1 << 20).build())
+                .map(|pattern| regex::RegexBuilder::new(&pattern).size_limit(FILTER_PROGRAM_MAX).build())
                 .transpose()
                 .map_err(|error| (rpc::INVALID_PARAMETERS, error.to_string()))?;
-            encode(&clients(router, |name| filter.as_ref().is_none_or(|filter| filter.is_match(name))))
+            encode(&match filter {
+                None => clients(router),
+                Some(filter) => matching_clients(router, &filter)?,
+            })
         }
         b"client.slow_policy" => {
             policy_request::grant(router, caller, params)?;
@@ -316,12 +325,38 @@ pub(crate) fn stats(router: &Router) -> BrokerStats {
     stats
 }
 
-/// The primary clients whose names are wanted.
-pub(crate) fn clients(router: &Router, is_wanted: impl Fn(&str) -> bool) -> ClientList {
-    let mut clients: Vec<ClientInfo> = router.with_registry(|registry| {
-        let primaries = registry.peers().filter(|(peer, _)| !peer.name.is_secondary() && is_wanted(&peer.name));
-        primaries.map(|(peer, secondaries)| client_info(peer, secondaries)).collect()
-    });
+/// The primary clients.
+pub(crate) fn clients(router: &Router) -> ClientList {
+    list_of(primaries(router))
+}
+
+/// The primary clients whose names match. Names are as long as clients make them, and a short expression can take long
+/// for each: nobody waits for the registry meanwhile, nor for this thread for long.
+fn matching_clients(router: &Router, filter: &regex::Regex) -> Result<ClientList, Failure> {
+    let begin = Instant::now();
+    let mut matching = Vec::new();
+    for (peer, secondaries) in primaries(router) {
+        if begin.elapsed() > FILTER_TIME {
+            return Err((rpc::INVALID_PARAMETERS, "the filter takes too long: use a simpler one, or none".to_owned()));
+        }
+        if filter.is_match(&peer.name) {
+            matching.push((peer, secondaries));
+        }
+    }
+    Ok(list_of(matching))
+}
+
+/// With the number of secondaries of each.
+fn primaries(router: &Router) -> Vec<(Arc<Peer>, usize)> {
+    router.with_registry(|registry| {
+        let primaries = registry.peers().filter(|(peer, _)| !peer.name.is_secondary());
+        primaries.map(|(peer, secondaries)| (Arc::clone(peer), secondaries)).collect()
+    })
+}
+
+fn list_of(peers: Vec<(Arc<Peer>, usize)>) -> ClientList {
+    let mut clients: Vec<ClientInfo> =
+        peers.into_iter().map(|(peer, secondaries)| client_info(&peer, secondaries)).collect();
     clients.sort_by(|one, other| one.name.cmp(&other.name));
     ClientList { clients }
 }

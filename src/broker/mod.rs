@@ -182,7 +182,7 @@ impl Broker {
 
     /// The registered primary clients, by name; `.broker` is one of them.
     pub fn clients(&self) -> ClientList {
-        control::clients(&self.shared.router, |_| true)
+        control::clients(&self.shared.router)
     }
 
     /// Puts access rules in force, or lifts them all. Clients that may not connect any more are cut, subscriptions
@@ -241,6 +241,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if self.shared.router.is_of_parent() {
+            return;
+        }
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }

@@ -40,6 +40,8 @@ pub(crate) struct Router {
     pub(super) has_ended: AtomicBool,
     /// Changes with every registration, subscription and exclusion, and with the access rules.
     pub(super) epoch: AtomicU64,
+    /// The number of the process that has started the broker.
+    process: u32,
     pub(crate) limits: Limits,
     pub(crate) registry_limits: RegistryLimits,
     pub(crate) pool: Pool,
@@ -116,6 +118,7 @@ impl Router {
             announcing: Mutex::default(),
             has_ended: AtomicBool::new(false),
             epoch: AtomicU64::new(1),
+            process: std::process::id(),
             limits,
             registry_limits,
             pool,
@@ -127,6 +130,12 @@ impl Router {
             runtime: Handle::try_current().ok(),
             next_id: AtomicU64::new(2),
         }
+    }
+
+    /// Whether this process is a child that was forked with the broker: what its sockets say is the parent's business.
+    /// One system call.
+    pub(crate) fn is_of_parent(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// A number for the next peer; later peers have greater ones.

@@ -204,6 +204,9 @@ impl Local {
 
     /// Unregisters.
     pub(super) fn close(&self) {
+        if self.router.is_of_parent() {
+            return;
+        }
         ConnectionState::change(&self.state, ConnectionState::closed(CLOSED), || {});
         let mut party = self.party.lock();
         let Party { source, touched } = &mut *party;

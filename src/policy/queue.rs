@@ -152,6 +152,11 @@ impl<T: Queued> PolicyQueue<T> {
             && let Some(topic) = item.topic()
         {
             self.latest.insert(Arc::clone(topic), number);
+        } else if !self.latest.is_empty()
+            && let Some(topic) = item.topic()
+        {
+            // A later one must not take the place of one before this.
+            self.latest.remove(topic);
         }
         self.waiting_bytes += item.weight();
         let gap = std::mem::take(&mut self.last_gap);
@@ -293,6 +298,16 @@ mod tests {
             queue.push(item(topic, number), SlowPolicy::Latest);
         }
         assert_eq!(drain(&mut queue), [(4, 2), (5, 1), (3, 0), (6, 0)]);
+    }
+
+    #[test]
+    fn the_latest_takes_no_place_before_one_of_its_topic_that_is_to_stay() {
+        let mut queue = PolicyQueue::new(8, usize::MAX);
+        queue.push(item("t", 0), SlowPolicy::Latest);
+        queue.push(item("t", 1), SlowPolicy::DropNewest);
+        queue.push(item("t", 2), SlowPolicy::Latest);
+        queue.push(item("t", 3), SlowPolicy::Latest);
+        assert_eq!(drain(&mut queue), [(0, 0), (1, 0), (3, 1)]);
     }
 
     #[test]

@@ -15,11 +15,15 @@ pub(crate) struct Rules {
     /// Policies of filters, numbered: a later one has a greater number.
     filters: HashMap<Box<str>, (u64, SlowPolicy), RandomState>,
     by_filter: TopicTree<SlowPolicy>,
+    /// Levels of all of them.
+    levels: usize,
     last: u64,
 }
 
 /// Filters of one client that may have a policy of their own.
 pub(crate) const MAX_FILTERS: usize = 1024;
+/// Levels of all of these: what is looked at for each frame of a client that is behind.
+pub(crate) const MAX_LEVELS: usize = 4 * MAX_FILTERS;
 
 impl Rules {
     /// A policy for everything, as long as nothing is set.
@@ -36,8 +40,12 @@ impl Rules {
     /// Changes the policy of publications that match a filter; says whether there is room for one more.
     pub(crate) fn set(&mut self, filter: &str, policy: SlowPolicy) -> bool {
         let filter = place_of(filter);
-        if self.filters.len() >= MAX_FILTERS && !self.filters.contains_key(filter) {
-            return false;
+        if !self.filters.contains_key(filter) {
+            let levels = self.levels + levels_of(filter);
+            if self.filters.len() >= MAX_FILTERS || levels > MAX_LEVELS {
+                return false;
+            }
+            self.levels = levels;
         }
         self.last += 1;
         if let Some((before, _)) = self.filters.insert(filter.into(), (self.last, policy)) {
@@ -51,6 +59,7 @@ impl Rules {
     pub(crate) fn remove(&mut self, filter: &str) {
         let filter = place_of(filter);
         if let Some((number, _)) = self.filters.remove(filter) {
+            self.levels -= levels_of(filter);
             self.by_filter.remove(filter, number);
         }
     }
@@ -86,6 +95,10 @@ impl Rules {
     }
 }
 
+fn levels_of(filter: &str) -> usize {
+    filter.split('/').count()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -117,5 +130,17 @@ mod tests {
         assert!(!rules.set("one/more", SlowPolicy::Latest) && rules.set("a/0", SlowPolicy::Cut));
         rules.remove("a/1");
         assert!(rules.set("one/more", SlowPolicy::Latest));
+    }
+
+    #[test]
+    fn their_levels_are_counted() {
+        let mut rules = Rules::default();
+        let long = |number: usize| format!("{number}{}", "/x".repeat(127));
+        for number in 0..MAX_LEVELS / 128 {
+            assert!(rules.set(&long(number), SlowPolicy::Latest));
+        }
+        assert!(!rules.set("a", SlowPolicy::Latest) && rules.set(&long(0), SlowPolicy::Cut));
+        rules.remove(&long(0));
+        assert!(rules.set("a", SlowPolicy::Latest) && !rules.set(&long(0), SlowPolicy::Latest));
     }
 }

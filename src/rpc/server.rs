@@ -32,6 +32,15 @@ const RESULT: usize = 5;
 /// Where an error's data begins.
 const ERROR_DATA: usize = 7;
 
+/// Tells of the end when everything is handled, or the runtime has ended.
+struct Finish(Arc<Shared>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.is_finished.send_replace(true);
+    }
+}
+
 struct Server<H> {
     shared: Arc<Shared>,
     guard: Weak<Guard>,
@@ -49,7 +58,9 @@ pub(super) fn start(
 ) {
     let server = Arc::new(Server { shared: Arc::clone(shared), guard, stake, handlers, workers });
     tokio::spawn(Arc::clone(&server).read());
-    tokio::spawn(server.handle_frames());
+    // Here, so that it is dropped with the task also when that never runs.
+    let finish = Finish(Arc::clone(shared));
+    tokio::spawn(server.handle_frames(finish));
 }
 
 /// What a peer's coming or going looks like.
@@ -210,7 +221,7 @@ impl<H: Handlers> Server<H> {
     }
 
     /// Handles notifications and frames in their order.
-    async fn handle_frames(self: Arc<Self>) {
+    async fn handle_frames(self: Arc<Self>, _finish: Finish) {
         while let Some(frame) = self.shared.frames.recv().await {
             match self.workers {
                 Workers::Tasks => self.handle_frame(frame).await,
@@ -221,7 +232,6 @@ impl<H: Handlers> Server<H> {
             }
             consume_budget().await;
         }
-        self.shared.is_finished.send_replace(true);
     }
 
     /// Handles a frame and those that wait behind it.

@@ -1,14 +1,15 @@
 //! What the clones of an [`Rpc`](super::Rpc) and the tasks behind it have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_net::wire::{Operation, QoS};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::calls::Calls;
 use super::options::Options;
+use super::succession::Watching;
 use crate::client::announcements::INFO_TOPIC;
 use crate::client::queue::ReceiveQueue;
 use crate::client::{Client, SendError};
@@ -31,8 +32,6 @@ pub(super) struct Shared {
     /// The connection has ended and everything is handled.
     pub(super) is_finished: watch::Sender<bool>,
     runtime: Handle,
-    is_watching: AtomicBool,
-    watching: OnceCell<()>,
 }
 
 impl Shared {
@@ -54,8 +53,6 @@ impl Shared {
             stop,
             is_finished: watch::Sender::new(false),
             runtime: Handle::current(),
-            is_watching: AtomicBool::new(false),
-            watching: OnceCell::new(),
         }
     }
 
@@ -67,21 +64,32 @@ impl Shared {
 
     /// From now on the broker tells who leaves. It need not confirm: what is sent later is dealt with later.
     pub(super) async fn watch_announcements(&self) -> Result<(), SendError> {
-        let watch = async || {
-            // A caller may give up amid it; the next one goes on.
-            if !self.is_watching.swap(true, Ordering::Relaxed) {
-                self.client.announcements().watch();
-            }
-            self.change(Operation::Subscribe).await
-        };
-        self.watching.get_or_try_init(watch).await.map(|_| ())
+        let succession = self.client.succession();
+        if succession.is_watching.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut watching = succession.watching.lock().await;
+        if !watching.is_counted {
+            self.client.announcements().watch();
+            watching.is_counted = true;
+        }
+        if !watching.is_subscribed {
+            self.change(Operation::Subscribe).await?;
+            watching.is_subscribed = true;
+            succession.is_watching.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
-    /// Leaves the client as it was found.
+    /// Leaves the client as it was found, unless a newer layer reads: it goes on for the calls of this one, too.
     pub(super) async fn unwatch_announcements(&self) {
-        if !self.is_watching.load(Ordering::Relaxed) {
+        let succession = self.client.succession();
+        let mut watching = succession.watching.lock().await;
+        if !watching.is_counted || !succession.is_newest(&self.stop) {
             return;
         }
+        succession.is_watching.store(false, Ordering::Release);
+        *watching = Watching::default();
         let announcements = self.client.announcements();
         announcements.unwatch();
         if announcements.is_needed() {

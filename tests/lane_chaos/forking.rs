@@ -3,12 +3,13 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use busway::broker::Broker;
 use busway::{Client, QoS};
 use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
 
 use crate::child::{Actor, Director};
 use crate::place::broker;
-use crate::roles::on_lane;
+use crate::roles::{on_lane, switched};
 
 #[test]
 fn a_forked_child_may_flush_close_and_drop_its_parents_client() {
@@ -41,6 +42,22 @@ pub(crate) fn play(director: &Director) {
         let _ = look_once(client.close());
     });
     publish(&client, QoS::Processed);
+    let path = director.socket.with_extension("embedded");
+    let (broker, inside, outside) = runtime.block_on(async {
+        let broker = Broker::builder().unix(&path).start().await.expect("it starts");
+        let inside = broker.client("inside").expect("its name is free");
+        let outside = switched(Client::connect(&*path, "outside").await.expect("it connects")).await;
+        outside.subscribe("news").await.expect("it is subscribed");
+        (broker, inside, outside)
+    });
+    let mut all = Some((broker, inside));
+    end_well(|| drop(all.take()));
+    let (_broker, inside) = all.expect("they are still the parent's");
+    runtime.block_on(async {
+        inside.publish("news", "we go on").qos(QoS::Processed).await.expect("it goes on");
+        let frame = outside.recv().await.expect("it is connected");
+        assert_eq!(frame.payload()[..], *b"we go on");
+    });
     director.say("all children have ended well");
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::bus::{Bus, Place};
 use crate::expectations::{expect_nothing, settle};
 use crate::promises::promises;
-use crate::service::{FOR_EVER, Seen, echo, expect_left, seen, service, silent, text};
+use crate::service::{FOR_EVER, Seen, echo, expect_left, expect_nobody, seen, service, silent, text};
 
 promises! {
     everywhere {
@@ -22,6 +22,7 @@ promises! {
         what_others_publish_there_moves_no_call
         a_client_outlives_its_rpc_without_them
         one_rpc_after_the_other_listens_for_itself
+        calls_of_one_that_was_followed_notice_who_leaves
     }
 }
 
@@ -174,5 +175,44 @@ async fn one_rpc_after_the_other_listens_for_itself(place: Place) {
             peer.close().await;
         });
         expect_left(outcome);
+    }
+}
+
+async fn calls_of_one_that_was_followed_notice_who_leaves(place: Place) {
+    let bus = place.open().await;
+    let client = bus.client("caller").await;
+    let followed = |is_calling_before: bool| {
+        let (bus, client) = (&bus, &client);
+        async move {
+            let first = Rpc::builder(client.clone()).deadline(FOR_EVER).start(());
+            if is_calling_before {
+                expect_nobody(first.call("nobody", "echo", "").await);
+            }
+            let begun = std::sync::Arc::default();
+            let peer = Rpc::new(bus.successor("peer").await, silent(&begun));
+            // From here on another reads, which calls nobody.
+            let second = Rpc::builder(client.clone()).start(());
+            settle(client).await;
+            let (outcome, ()) = tokio::join!(first.call("peer", "wait", ""), async {
+                begun.notified().await;
+                peer.close().await;
+            });
+            expect_left(outcome);
+            drop((first, second));
+        }
+    };
+    followed(true).await;
+    followed(false).await;
+    // Whoever came last takes the subscription back.
+    let sender = bus.client("sender").await;
+    loop {
+        while client.try_recv().is_some() {}
+        bus.client("visitor").await.close().await;
+        bus.wait_until_gone("visitor").await;
+        settle(&sender).await;
+        settle(&client).await;
+        if client.try_recv().is_none() {
+            return;
+        }
     }
 }

@@ -23,6 +23,7 @@ promises! {
         a_caller_that_vanishes_does_no_harm
         a_reply_of_a_third_client_does_not_count
         a_reply_that_comes_twice_counts_once
+        the_end_of_its_runtime_is_the_end_of_its_handling
     }
     over_sockets {
         a_call_fails_when_the_connection_is_lost
@@ -258,4 +259,16 @@ async fn a_call_fails_when_its_peer_is_replaced(place: Place) {
     expect_left(outcome);
     assert_eq!(text(&rpc.call("peer", "echo", "new").await.unwrap()), "new");
     drop(new);
+}
+
+async fn the_end_of_its_runtime_is_the_end_of_its_handling(place: Place) {
+    let bus = place.open().await;
+    let rpc = std::thread::scope(|scope| {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { Rpc::new(bus.client("service").await, ()) })
+        };
+        scope.spawn(start).join().expect("it starts")
+    });
+    rpc.closed().await;
 }

@@ -32,6 +32,24 @@ fn a_section_that_locks_everybody_out_is_warned_of() {
 }
 
 #[test]
+fn a_topic_rule_that_looks_like_a_mistake_is_warned_of() {
+    for (config, words) in [
+        (
+            "[access.\"a.*\"]\nsubscribe = [\"x#\"]\n",
+            "[access.\"a.*\"] subscribe \"x#\": + and # stand for whole levels",
+        ),
+        ("[access.a]\npublish = [\"b/#\", \"a+/b\"]\n", "[access.\"a\"] publish \"a+/b\": + and #"),
+        ("[access.a]\npublish = [\"a/*\"]\n", "[access.\"a\"] publish \"a/*\": "),
+        ("[access.a]\nsubscribe = [\"\"]\n", "[access.\"a\"] subscribe \"\": it is empty"),
+    ] {
+        let (outcome, file) = check(config);
+        assert_eq!((outcome.status.code(), outcome.stdout), (Some(0), format!("{file}: correct\n")), "{config}");
+        let words = format!("buswayd: warning: {file}: {words}");
+        assert!(outcome.stderr.contains(&words) && outcome.stderr.lines().count() == 1, "{words}: {}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_broker_that_starts_with_nobody_listed_says_so() {
     let directory = TemporaryDirectory::new();
     let (file, socket) = (directory.join("buswayd.toml"), directory.join("bus.sock"));
@@ -59,7 +77,9 @@ fn what_is_wrong_is_named_with_its_place_and_what_would_be_right() {
         ("timeout = 0\n", ":1:11: 0: must be between 0.01 and 86400 seconds"),
         ("workers = \"two\"\n", ":1:11: invalid type: string \"two\", expected a number from 1 to 1024"),
         ("queue-bytes = \"64T\"\n", ":1:15: \"64T\": the suffixes are K, M and G"),
-        ("max-payload = \"3G\"\n", ":1:15: \"3G\": at most 2G"),
+        ("max-payload = \"3G\"\n", ":1:15: \"3G\": must be from 1 byte to 2G"),
+        ("queue-bytes = 0\n", ":1:15: 0: must be from 1 byte to 18446744073709551615 bytes"),
+        ("bind = \"bus.sock\"\n", "expected a list of endpoints in brackets, as in [\"/run/bus.sock\"]"),
         ("socket-mode = 660\n", "expected an octal mode in quotes, as in \"0660\""),
         ("shm-trust = \"root\"\n", ":1:13: \"root\": must be same-user, all or none"),
         ("bind = [\n  7,\n]\n", ":2:3: "),

@@ -17,6 +17,9 @@ promises! {
         a_name_that_is_taken_is_refused
         a_name_that_is_none_is_refused
     }
+    busway_only {
+        "the reference takes any number of clients": a_broker_that_takes_no_more_clients_is_told_of
+    }
 }
 
 fn the_environment_says_where_the_broker_is(setup: &Setup) {
@@ -65,10 +68,17 @@ fn a_name_that_is_taken_is_refused(setup: &Setup) {
 fn a_name_that_is_none_is_refused(setup: &Setup) {
     let broker = setup.start();
     for (name, reason) in [("", "empty"), (".broker", "'.'"), (&"x".repeat(256), "256 bytes")] {
-        Busway::on(setup, &broker, &["-n", name, "broker", "test"]).run().expect_failure(1, &["name", reason]);
+        Busway::on(setup, &broker, &["-n", name, "broker", "test"]).run().expect_wrong_usage(&["--name", reason]);
     }
     let finished = Busway::on(setup, &broker, &["-n", "nobody%%1", "broker", "test"]).run();
     finished.expect_failure(1, &["nobody%%1", "no such client"]);
+}
+
+fn a_broker_that_takes_no_more_clients_is_told_of(setup: &Setup) {
+    let broker = setup.start_with(&["--max-clients", "1"]);
+    let _anna = broker.peer("anna");
+    let finished = Busway::on(setup, &broker, &["-n", "bert", "broker", "test"]).run();
+    finished.expect_failure(1, &["bert", "--max-clients"]);
 }
 
 #[test]

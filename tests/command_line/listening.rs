@@ -1,13 +1,13 @@
 //! `busway listen`: who hears what, for how long.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::program::{Busway, Running};
-use crate::support::{BrokerProcess, Flavor, Request, Setup, promises};
+use crate::program::{Busway, Running, objects};
+use crate::support::{BrokerProcess, Flavor, Request, Setup, TemporaryDirectory, eventually, promises};
 
 promises! {
     everywhere {
@@ -27,6 +27,8 @@ promises! {
     }
     busway_only {
         "the reference cuts a listener that is too slow": a_signal_is_heard_amid_a_flood
+        "the reference knows no policies": a_listener_that_does_not_read_is_not_cut_and_told_what_it_lost
+        "the reference has no access rules": a_listener_that_may_not_ask_for_a_policy_goes_without
     }
 }
 
@@ -151,8 +153,9 @@ fn many_frames_are_printed_in_order(setup: &Setup) {
 fn an_illegal_topic_is_refused(setup: &Setup) {
     let broker = setup.start();
     let deep = ["x"; 129].join("/");
-    Busway::on(setup, &broker, &["listen", "-t", &deep]).run().expect_failure(1, &["subscribe", "128 levels"]);
-    Busway::on(setup, &broker, &["listen", "--exclude", &deep]).run().expect_failure(1, &["exclude", "128 levels"]);
+    for option in ["--topics", "--exclude"] {
+        Busway::on(setup, &broker, &["listen", option, &deep]).run().expect_wrong_usage(&[option, "128 levels"]);
+    }
 }
 
 fn a_filter_that_looks_like_a_mistake_is_taken_with_a_warning(setup: &Setup) {
@@ -161,6 +164,9 @@ fn a_filter_that_looks_like_a_mistake_is_taken_with_a_warning(setup: &Setup) {
         ("-t", "a/#/b", "this is 'a/#'"),
         ("-t", "a+/b", "only topics with a level named 'a+' match"),
         ("--exclude", "b/x#", "level named 'x#'"),
+        ("-t", "*", "only topics with a level named '*' match"),
+        ("-t", "a/*", "# for all that follow"),
+        ("-t", "", "it is empty"),
     ] {
         for command in [&["listen"][..], &["rpc", "listen"]] {
             let arguments = [&["-n", "ear"], command, &[option, filter, "--count", "0"]].concat();
@@ -188,6 +194,38 @@ fn a_policy_is_asked_for_and_a_broker_that_knows_none_says_so(setup: &Setup) {
         assert_eq!(finished.code, 1);
         assert!(finished.stderr.contains("it knows none"), "{}", finished.stderr);
     }
+}
+
+fn a_listener_that_does_not_read_is_not_cut_and_told_what_it_lost(setup: &Setup) {
+    for command in [&["listen"][..], &["rpc", "listen"]] {
+        let broker = setup.start_with(&["--queue-size", "100"]);
+        let arguments = [&["-n", "ear", "--json"], command, &["-t", "flood"]].concat();
+        let mut listener = Busway::on(setup, &broker, &arguments).start().listening("ear");
+        let mut anna = broker.peer("anna");
+        // The whole program stands still: what comes meanwhile is the broker's to keep or to drop.
+        listener.signal(Signal::STOP);
+        for _ in 0..3_000 {
+            // Not confirmed: the broker tells of the loss meanwhile.
+            anna.send(&Request::publish("flood", "water".repeat(2_000)));
+        }
+        listener.signal(Signal::CONT);
+        eventually("a line that tells of the loss", || {
+            anna.send(&Request::publish("flood", "more"));
+            let object = &objects(&listener.next_line())[0];
+            object["lost_before"].as_u64().is_some_and(|lost| lost > 0)
+        });
+        assert!(!listener.has_ended());
+    }
+}
+
+fn a_listener_that_may_not_ask_for_a_policy_goes_without(setup: &Setup) {
+    let directory = TemporaryDirectory::new();
+    let rules = directory.join("buswayd.toml");
+    fs::write(&rules, "[access.ear]\n[access.anna]\nmessage = \"any\"\n").expect("a file can be written");
+    let broker = setup.start_with(&["--config", rules.to_str().expect("paths of tests are text")]);
+    let mut listener = listen(setup, &broker, &[]);
+    broker.peer("anna").perform(Request::message("ear", "hello"));
+    assert_eq!([listener.next_line(), listener.next_line()], ["message from anna (5 bytes)", "hello"]);
 }
 
 fn a_signal_is_heard_amid_a_flood(setup: &Setup) {

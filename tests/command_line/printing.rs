@@ -1,9 +1,10 @@
 //! What a listener prints: text for people, JSON for programs, and never a stranger's escape sequences.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::program::{Busway, objects};
-use crate::support::{Request, Setup, parameters, promises};
+use crate::program::{Busway, Running, objects};
+use crate::support::{BrokerProcess, Request, Setup, parameters, promises};
 
 promises! {
     everywhere {
@@ -14,6 +15,9 @@ promises! {
         names_and_topics_bring_no_escape_sequences
         an_empty_payload_is_an_empty_line
         lost_frames_are_told
+        frames_that_were_lost_last_are_told_at_the_end
+        frames_that_were_lost_last_are_told_when_the_broker_goes
+        frames_that_were_lost_are_told_although_nobody_reads_the_output
     }
 }
 
@@ -145,5 +149,64 @@ fn lost_frames_are_told(setup: &Setup) {
         }
         expected += 1;
         assert!(expected < FRAMES, "a pipe and a queue do not hold everything");
+    }
+}
+
+/// A listener that has lost frames behind the last one that it could print, as nobody reads its output.
+fn flooded(setup: &Setup, broker: &BrokerProcess, options: &[&str]) -> Running {
+    let arguments = [&["-n", "ear"], options, &["-t", "light"]].concat();
+    let listener = Busway::on(setup, broker, &arguments).start().listening("ear");
+    let mut anna = broker.peer("anna");
+    for number in 0..40_000 {
+        anna.send(&Request::publish("light", number.to_string()));
+        if number % 1_000 == 0 {
+            // The broker's own queue is not what this is about.
+            anna.perform(Request::publish("nothing", ""));
+        }
+    }
+    anna.perform(Request::publish("nothing", ""));
+    listener.wait_until_stuck();
+    listener
+}
+
+/// The number of a line that tells of lost frames.
+fn lost(line: &str) -> Option<u64> {
+    line.strip_prefix("-- ")?.strip_suffix(" frames lost: the output is too slow")?.parse().ok()
+}
+
+fn frames_that_were_lost_last_are_told_at_the_end(setup: &Setup) {
+    for command in [&["listen"][..], &["rpc", "listen"]] {
+        let broker = setup.start();
+        let listener = flooded(setup, &broker, command);
+        listener.signal(Signal::TERM);
+        let finished = listener.finish();
+        let last = finished.stdout.lines().last().expect("it has printed something");
+        assert!(lost(last).is_some_and(|lost| lost > 0), "{command:?}: {last}");
+        assert_eq!((finished.code, finished.stderr.as_str()), (0, "listening as ear\n"));
+    }
+}
+
+fn frames_that_were_lost_last_are_told_when_the_broker_goes(setup: &Setup) {
+    for command in [&["--json", "listen"][..], &["--json", "rpc", "listen"]] {
+        let mut broker = setup.start();
+        let listener = flooded(setup, &broker, command);
+        broker.signal(Signal::KILL);
+        broker.wait();
+        let finished = listener.finish();
+        let last = objects(finished.stdout.lines().last().expect("it has printed something")).remove(0);
+        let lost = last["lost_before"].as_u64().expect("a number");
+        assert_eq!((&last, finished.code), (&json!({ "kind": "end", "lost_before": lost }), 3), "{command:?}");
+        assert!(lost > 0 && finished.stderr.contains("its log says why"), "{}", finished.stderr);
+    }
+}
+
+fn frames_that_were_lost_are_told_although_nobody_reads_the_output(setup: &Setup) {
+    for command in [&["listen"][..], &["rpc", "listen"]] {
+        let broker = setup.start();
+        let listener = flooded(setup, &broker, command);
+        listener.signal(Signal::TERM);
+        let finished = listener.finish_unread();
+        let told = finished.stderr.strip_prefix("listening as ear\nbusway: ").map(str::trim_end);
+        assert!(finished.code == 0 && told.and_then(lost).is_some_and(|lost| lost > 0), "{}", finished.stderr);
     }
 }

@@ -218,6 +218,14 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// It was used wrongly, and said so; nothing else was printed.
+    pub(crate) fn expect_wrong_usage(&self, words: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "{word} is missing: {self:?}");
+        }
+    }
+
     /// It failed with that code and said why in one message of its own; nothing else was printed.
     pub(crate) fn expect_failure(&self, code: i32, words: &[&str]) {
         assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");

@@ -13,6 +13,7 @@ promises! {
         clients_are_listed_as_a_table
         clients_are_listed_as_an_object_a_line
         names_in_the_table_bring_no_escape_sequences
+        quotes_in_the_table_are_what_they_are
         an_empty_list_is_a_table_without_rows
     }
 }
@@ -105,6 +106,13 @@ fn names_in_the_table_bring_no_escape_sequences(setup: &Setup) {
     assert_eq!(table.lines().count(), 3, "{table}");
     let objects = ask_for_json(setup, &broker, "client.list");
     assert_eq!(objects[1]["name"], json!("red\x1B[31m\nbell\x07"), "for programs it is what it was");
+}
+
+fn quotes_in_the_table_are_what_they_are(setup: &Setup) {
+    let broker = setup.start();
+    let _peer = broker.peer("anna's \"lamp\"\\");
+    let table = ask(setup, &broker, "client.list");
+    assert!(table.contains("anna's \"lamp\"\\\\ "), "a backslash alone is written as two: {table}");
 }
 
 fn an_empty_list_is_a_table_without_rows(setup: &Setup) {

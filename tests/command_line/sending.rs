@@ -118,9 +118,9 @@ fn a_payload_may_look_like_an_option(setup: &Setup) {
 fn an_illegal_target_is_refused(setup: &Setup) {
     let broker = setup.start();
     let long = "x".repeat(1_025);
-    Busway::on(setup, &broker, &["send", &long, "hello"]).run().expect_failure(1, &["1025 bytes"]);
+    Busway::on(setup, &broker, &["send", &long, "hello"]).run().expect_wrong_usage(&["1025 bytes"]);
     let deep = ["*"; 129].join(".");
-    Busway::on(setup, &broker, &["send", &deep, "hello"]).run().expect_failure(1, &["128 levels"]);
+    Busway::on(setup, &broker, &["send", &deep, "hello"]).run().expect_wrong_usage(&["128 levels"]);
 }
 
 fn what_is_sent_unconfirmed_arrives(setup: &Setup) {

@@ -1,6 +1,6 @@
 //! Help, versions, and command lines that are none.
 
-use crate::program::{Busway, Finished};
+use crate::program::Busway;
 use crate::support::{Flavor, Outcome};
 
 #[test]
@@ -25,7 +25,7 @@ fn the_help_of_busway_lists_every_command_and_option() {
 fn the_help_of_each_command_lists_its_options() {
     let common = ["--connect", "--name", "--timeout", "--json", "--help"];
     for (command, words) in [
-        ("listen", &["-t, --topics", "--exclude", "--count", "--reconnect"][..]),
+        ("listen", &["-t, --topics", "--exclude", "--count", "--reconnect", "<cut|drop-newest|"][..]),
         ("send", &["<TARGET>", "[PAYLOAD]", "--qos", "realtime-processed"]),
         ("publish", &["<TOPIC>", "[PAYLOAD]", "--for", "--qos", "realtime-processed"]),
         ("broker", &["info", "stats", "test", "client.list"]),
@@ -64,6 +64,8 @@ fn the_help_of_each_command_lists_its_options() {
 fn the_help_of_buswayd_lists_every_option() {
     let outcome = Outcome::of(Flavor::Busway, &["--help"]);
     assert_eq!((outcome.status.code(), outcome.stderr.as_str()), (Some(0), ""));
+    // Lines end where they must.
+    let help = outcome.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in [
         "-B, --bind",
         "fifo:PATH",
@@ -86,8 +88,11 @@ fn the_help_of_buswayd_lists_every_option() {
         "-h, --help",
         "-V, --version",
         "RUST_LOG",
+        "powers of 1024",
+        "MiB",
+        "the control group's, where that is less",
     ] {
-        assert!(outcome.stdout.contains(word), "{word} is missing in\n{}", outcome.stdout);
+        assert!(help.contains(word), "{word} is missing in\n{}", outcome.stdout);
     }
 }
 
@@ -100,9 +105,7 @@ fn both_tell_their_version() {
 
 /// Exit code 2, nothing on standard output, and the culprit named.
 fn expect_wrong_usage(arguments: &[&str], culprit: &str) {
-    let Finished { code, stdout, stderr } = Busway::new(arguments).run();
-    assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
-    assert!(stderr.contains(culprit), "{culprit} is missing: {arguments:?}: {stderr}");
+    Busway::new(arguments).run().expect_wrong_usage(&[culprit]);
 }
 
 #[test]
@@ -133,8 +136,33 @@ fn a_bad_value_is_told_with_its_option() {
     for target in ["l*", "group.?x", "**"] {
         expect_wrong_usage(&["send", target, "payload"], target);
     }
-    for endpoint in ["nosuch", "bus"] {
-        expect_wrong_usage(&["-c", endpoint, "broker", "test"], endpoint);
+    for endpoint in ["nosuch", "bus", "foo:x", "unix:", "tcp://", ":1"] {
+        expect_wrong_usage(&["-c", endpoint, "broker", "test"], &format!("'{endpoint}'"));
+    }
+    for endpoint in ["foo:99999", "foo:0", "tcp://foo:65536"] {
+        expect_wrong_usage(&["-c", endpoint, "broker", "test"], "from 1 to 65535");
+    }
+    expect_wrong_usage(&["-c", &format!("/{}", "x".repeat(200)), "broker", "test"], "107 bytes");
+    let long = "x".repeat(2_000);
+    for (name, words) in [("", "empty"), (".broker", "'.'"), (&long[..300], "300 bytes")] {
+        expect_wrong_usage(&["-n", name, "broker", "test"], words);
+        expect_wrong_usage(&["-n", name, "listen"], "--name");
+    }
+    let deep = ["x"; 200].join("/");
+    for command in ["listen", "rpc listen"] {
+        let command: Vec<&str> = command.split(' ').collect();
+        for option in ["--topics", "--exclude"] {
+            expect_wrong_usage(&[&command[..], &[option, &long]].concat(), "2000 bytes");
+            expect_wrong_usage(&[&command[..], &[option, &deep]].concat(), "128 levels");
+        }
+    }
+    expect_wrong_usage(&["publish", &deep, "x"], "128 levels");
+    expect_wrong_usage(&["publish", "light", "x", "--for", ".x"], "--for");
+    for arguments in [&["send", &long, "x"][..], &["rpc", "notify", &long, "x"], &["rpc", "call", &long, "look"]] {
+        expect_wrong_usage(arguments, "2000 bytes");
+    }
+    for arguments in [&["send", "", "x"][..], &["rpc", "notify", "", "x"], &["rpc", "call0", "", "look"]] {
+        expect_wrong_usage(arguments, "empty");
     }
     expect_wrong_usage(&["benchmark", "-i", "10", "-s", "1"], "--seconds");
     for command in ["send", "publish"] {
@@ -184,6 +212,17 @@ fn a_bad_value_of_buswayd_is_told_with_its_option() {
             assert_eq!((outcome.status.code(), outcome.stdout.as_str()), (Some(2), ""), "{option}={value}");
             assert!(outcome.stderr.contains(option), "{option} is missing:\n{}", outcome.stderr);
         }
+    }
+    for (option, range) in [
+        ("--queue-bytes=0", "from 1 byte to 18446744073709551615 bytes"),
+        ("--queue-bytes=99999999999999999999", "from 1 byte to 18446744073709551615 bytes"),
+        ("--shm-bytes=0", "from 1 byte to 18446744073709551615 bytes"),
+        ("--shm-client-bytes=18446744073709551615K", "from 1 byte to 18446744073709551615 bytes"),
+        ("--max-payload=0", "from 1 byte to 2G"),
+        ("--max-payload=3G", "from 1 byte to 2G"),
+    ] {
+        let outcome = Outcome::of(Flavor::Busway, &[option]);
+        assert!(outcome.status.code() == Some(2) && outcome.stderr.contains(range), "{option}: {}", outcome.stderr);
     }
     for wrong in ["--colour", "surplus"] {
         let outcome = Outcome::of(Flavor::Busway, &[wrong]);

@@ -37,21 +37,30 @@ fn the_number_of_a_process_that_has_ended_is_replaced() {
 }
 
 #[test]
-fn the_number_of_a_process_that_still_runs_is_left_alone() {
-    let place = Place::new();
-    let other = Running::start(Command::new("sleep").arg("600"));
+fn the_number_of_a_broker_that_still_runs_is_left_alone() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let other = start(&elsewhere);
     let number = format!("{}\n", other.0.id());
     fs::write(place.pid_file(), &number).expect("a file can be written");
     let said = refusal(&place, &place.pid_file());
-    assert!(said.contains(&format!("process {}", other.0.id())), "{said}");
+    assert!(said.contains(&format!("process {}", other.0.id())) && said.contains("remove the file"), "{said}");
     assert_eq!(fs::read_to_string(place.pid_file()).expect("it is still there"), number);
     assert!(!place.socket().exists(), "nothing was bound");
 }
 
 #[test]
-fn a_number_that_has_come_to_another_process_since_is_replaced() {
+fn the_number_of_a_process_that_is_no_broker_is_replaced() {
     let place = Place::new();
-    let other = Running::start(Command::new("sleep").arg("600"));
+    let stranger = Running::start(Command::new("sleep").arg("600"));
+    fs::write(place.pid_file(), format!("{}\n", stranger.0.id())).expect("a file can be written");
+    let running = start(&place);
+    assert_eq!(read_pid(&place.pid_file()).map(|pid| pid.to_string()), Some(running.0.id().to_string()));
+}
+
+#[test]
+fn a_number_that_has_come_to_another_broker_since_is_replaced() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let other = start(&elsewhere);
     fs::write(place.pid_file(), other.0.id().to_string()).expect("a file can be written");
     let file = fs::File::options().write(true).open(place.pid_file()).expect("it is there");
     // Written before that process was started, so that another one of that number wrote it.

@@ -7,7 +7,7 @@ use crate::connection::connect;
 use crate::failure::Failure;
 use crate::options::{Broker, Options};
 use crate::output::Output;
-use crate::payload::{from_messagepack, without_controls};
+use crate::payload::{from_messagepack, on_one_line, without_controls};
 use crate::rpc;
 
 const BROKER: &str = ".broker";
@@ -92,7 +92,7 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         // Names come from other processes: no escape sequence of theirs reaches the terminal.
-        Value::String(text) => text.escape_debug().to_string(),
+        Value::String(text) => on_one_line(text),
         other => without_controls(&other.to_string()).into_owned(),
     }
 }

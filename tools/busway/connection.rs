@@ -12,6 +12,35 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 use crate::options::Options;
 
+/// An endpoint that is none ends the program, before it reads or does anything.
+pub(crate) fn check_endpoint(options: &Options) {
+    let Some(text) = options.connect.as_deref().filter(|endpoint| !endpoint.is_empty()) else { return };
+    if let Err(fault) = check(text) {
+        Options::command().error(ErrorKind::InvalidValue, format!("'{text}' is no endpoint: {fault}")).exit()
+    }
+}
+
+/// The longest path that the system takes for a socket.
+const MAX_PATH: usize = 107;
+
+fn check(text: &str) -> Result<(), String> {
+    const USE: &str = "use HOST:PORT, or a path with a / in it or .sock at its end";
+    let endpoint = Endpoint::from(text);
+    endpoint.check().map_err(|fault| fault.to_string())?;
+    match &endpoint {
+        Endpoint::Unix(path) if path.as_os_str().is_empty() => Err("a path is missing".to_owned()),
+        Endpoint::Unix(path) if path.as_os_str().len() > MAX_PATH => {
+            Err(format!("the path of a socket has at most {MAX_PATH} bytes"))
+        }
+        Endpoint::Unix(_) => Ok(()),
+        Endpoint::Tcp(address) => match address.rsplit_once(':') {
+            None | Some(("", _)) => Err(USE.to_owned()),
+            Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+            Some(_) => Err("the port must be a number from 1 to 65535".to_owned()),
+        },
+    }
+}
+
 /// Connects to the endpoint that was given, or to the first default socket at which a broker answers.
 pub(crate) async fn connect(options: &Options) -> Result<Client, Failure> {
     connect_as(options.connect.as_deref(), &name(options), options.timeout, |builder| builder).await
@@ -49,15 +78,7 @@ pub(crate) async fn connect_as(
     let connect = |builder: Builder| adjust(builder.timeout(timeout)).connect();
     // A variable of the environment that is set to nothing says nothing.
     if let Some(text) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
-        let endpoint = Endpoint::from(text);
-        if let Err(fault) = endpoint.check() {
-            Options::command().error(ErrorKind::InvalidValue, format!("'{text}': {fault}")).exit()
-        }
-        if matches!(&endpoint, Endpoint::Tcp(address) if !address.contains(':')) {
-            let words = format!("'{text}' is no endpoint: use HOST:PORT, or a path with a / in it or .sock at its end");
-            Options::command().error(ErrorKind::InvalidValue, words).exit()
-        }
-        return Ok(connect(Client::builder(endpoint, name)).await?);
+        return Ok(connect(Client::builder(text, name)).await?);
     }
     connect(Client::default_builder(name)).await.map_err(|error| match error {
         ConnectError::NoBroker { tried } => {

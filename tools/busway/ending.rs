@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
+use crate::losses::Losses;
 
 /// What tells that somebody wants this program to end.
 pub(crate) struct EndSignals {
@@ -35,13 +36,15 @@ pub(crate) struct Ending(watch::Receiver<bool>);
 
 /// How long a listener may take to end well, once it is to end.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long its last words may take after that: nobody may read these either.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 impl Ending {
     /// From now on signals are heard.
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn new(losses: &Losses) -> Result<Self, Failure> {
         let signals = EndSignals::new()?;
         let (wanted, heard) = watch::channel(false);
-        tokio::spawn(end(signals, wanted));
+        tokio::spawn(end(signals, wanted, losses.clone()));
         Ok(Self(heard))
     }
 
@@ -55,9 +58,11 @@ impl Ending {
 }
 
 /// Whatever does not end by itself then, a write or a farewell to the broker, is left where it stands.
-async fn end(mut signals: EndSignals, wanted: watch::Sender<bool>) {
+async fn end(mut signals: EndSignals, wanted: watch::Sender<bool>, losses: Losses) {
     signals.recv().await;
     wanted.send_replace(true);
     let _ = tokio::time::timeout(GRACE, signals.recv()).await;
+    let report = tokio::task::spawn_blocking(move || losses.report_rest());
+    let _ = tokio::time::timeout(LAST_WORDS, report).await;
     process::exit(0);
 }

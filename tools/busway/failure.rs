@@ -3,7 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use busway::ResultCode;
 use busway::client::{ConnectError, SendError};
+
+/// Where to look when a connection has ended.
+pub(crate) const LOG_SAYS_WHY: &str = "its log says why, if it still runs";
 
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -34,7 +38,9 @@ impl Failure {
     /// An operation failed; `what` names it.
     pub(crate) fn of(what: &str, error: &SendError) -> Self {
         match error {
-            SendError::Disconnected => Self::NoBroker(format!("{what}: the broker closed the connection")),
+            SendError::Disconnected => {
+                Self::NoBroker(format!("{what}: the broker closed the connection; {LOG_SAYS_WHY}"))
+            }
             error => Self::Failed(format!("{what}: {error}")),
         }
     }
@@ -43,6 +49,10 @@ impl Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
+            // The code says both.
+            ConnectError::Refused { code: ResultCode::BUSY, .. } => {
+                Self::Failed(format!("{error}; or the broker has as many clients as --max-clients allows"))
+            }
             ConnectError::Name(_) | ConnectError::Refused { .. } => Self::Failed(error.to_string()),
             error => Self::NoBroker(error.to_string()),
         }

@@ -2,15 +2,16 @@
 
 use std::io::{self, Write};
 
-use busway::client::ConnectionState;
-use busway::{Client, Frame, FrameKind};
+use busway::client::{ConnectionState, SendError};
+use busway::{Client, Frame, FrameKind, SlowPolicy};
 use serde_json::{Map, Value};
 use tokio::task::coop::consume_budget;
 
 use crate::connection::connect_to_listen;
 use crate::ending::Ending;
-use crate::failure::Failure;
+use crate::failure::{Failure, LOG_SAYS_WHY};
 use crate::filters;
+use crate::losses::{self, Losses, Lost};
 use crate::options::{Listen, Options};
 use crate::output::{self, Output};
 use crate::payload;
@@ -18,15 +19,20 @@ use crate::payload;
 pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output) -> Result<(), Failure> {
     let client = connect_to_listen(options, command.reconnect).await?;
     subscribe(&client, command).await?;
-    let mut end = Ending::new()?;
+    let losses = {
+        let client = client.clone();
+        Losses::new(move || Lost { frames: client.lost_frames(), calls: 0 })
+    };
+    let mut end = Ending::new(&losses)?;
     let _ = writeln!(io::stderr(), "listening as {}", client.name());
     let printed = tokio::select! {
-        printed = print_frames(&client, command.count, output) => printed,
-        () = end.wanted() => Ok(()),
+        printed = print_frames(&client, command.count, &losses, output) => printed,
+        () = end.wanted() => losses.print_rest(output),
         () = output::reader_gone() => Err(Failure::ClosedPipe),
     };
     // It is shown before the farewell, which takes as long as the broker does.
     let shown = printed.and_then(|()| output.finish());
+    losses.let_go();
     client.close().await;
     shown
 }
@@ -38,8 +44,10 @@ pub(crate) async fn subscribe(client: &Client, command: &Listen) -> Result<(), F
             let _ = writeln!(io::stderr(), "busway: warning: the filter '{filter}': {meaning}");
         }
     }
-    if let Some(policy) = command.slow {
-        client.slow_policy(policy).await.map_err(|error| Failure::of("slow policy", &error))?;
+    match client.slow_policy(command.slow.unwrap_or(SlowPolicy::DropNewest)).await {
+        // Nobody has asked for this one: a broker that does not grant it is listened to without.
+        Err(error) if command.slow.is_none() && error != SendError::Disconnected => {}
+        asked => asked.map_err(|error| Failure::of("slow policy", &error))?,
     }
     if !command.exclude.is_empty() {
         client.exclude(&command.exclude).await.map_err(|error| Failure::of("exclude", &error))?;
@@ -50,7 +58,12 @@ pub(crate) async fn subscribe(client: &Client, command: &Listen) -> Result<(), F
     Ok(())
 }
 
-async fn print_frames(client: &Client, count: Option<u64>, output: &mut Output) -> Result<(), Failure> {
+async fn print_frames(
+    client: &Client,
+    count: Option<u64>,
+    losses: &Losses,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
         let frame = match client.try_recv() {
@@ -60,16 +73,25 @@ async fn print_frames(client: &Client, count: Option<u64>, output: &mut Output) 
                 output.finish()?;
                 match client.recv().await {
                     Some(frame) => frame,
-                    None => return Err(Failure::NoBroker(reason(client))),
+                    None => return Err(connection_ended(client, losses, output)),
                 }
             }
         };
         print(&frame, output)?;
+        losses.tell(Lost { frames: frame.lost_before(), calls: 0 });
         left -= 1;
         // However fast frames come, a signal is heard.
         consume_budget().await;
     }
     Ok(())
+}
+
+/// The connection ended, and everything that came before is printed.
+pub(crate) fn connection_ended(client: &Client, losses: &Losses, output: &mut Output) -> Failure {
+    match losses.print_rest(output).and_then(|()| output.finish()) {
+        Ok(()) => Failure::NoBroker(format!("{}; {LOG_SAYS_WHY}", reason(client))),
+        Err(failure) => failure,
+    }
 }
 
 /// Why a connection ended.
@@ -131,9 +153,9 @@ pub(crate) fn print_payload(heading: &Heading<'_>, payload: &[u8], output: &mut 
     }
     if lost_before > 0 {
         let what = if method.is_some() { "calls" } else { "frames" };
-        output.line(&format!("-- {lost_before} {what} lost: the output is too slow"))?;
+        output.line(&losses::line(lost_before, what))?;
     }
-    let address = topic.or(method).map(|address| format!(" {}", address.escape_debug())).unwrap_or_default();
-    output.line(&format!("{kind}{address} from {} ({} bytes)", sender.escape_debug(), payload.len()))?;
+    let address = topic.or(method).map(|address| format!(" {}", payload::on_one_line(address))).unwrap_or_default();
+    output.line(&format!("{kind}{address} from {} ({} bytes)", payload::on_one_line(sender), payload.len()))?;
     output.line(&payload::describe(payload))
 }

@@ -7,11 +7,14 @@ mod broker;
 mod connection;
 mod ending;
 mod failure;
+#[path = "../filters.rs"]
 mod filters;
 mod listen;
+mod losses;
 mod man;
 #[path = "../manual.rs"]
 mod manual;
+mod names;
 mod options;
 mod output;
 mod params;
@@ -66,6 +69,7 @@ fn connected(options: &Options, command: &Command) -> Result<ExitCode, Failure> 
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
+    connection::check_endpoint(options);
     let code = runtime.block_on(async {
         let output = &mut Output::new(options.json);
         let ended = match command {

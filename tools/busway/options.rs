@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::benchmark::Benchmark;
+use crate::names;
 use crate::params::{self, Param};
 
 /// Talk to a BUS/RT broker: Busway's buswayd or any other.
@@ -22,7 +23,7 @@ pub(crate) struct Options {
     pub(crate) connect: Option<String>,
 
     /// This client's name [default: cli.HOST.PID]
-    #[arg(short = 'n', long, value_name = "NAME", global = true)]
+    #[arg(short = 'n', long, value_name = "NAME", value_parser = names::client, global = true)]
     pub(crate) name: Option<String>,
 
     /// Seconds that connecting and each answer may take
@@ -71,16 +72,19 @@ pub(crate) enum Command {
 pub(crate) struct Listen {
     /// Subscribe: + is one level, # all that follow; repeatable. A filter that looks like a mistake is taken, with a
     /// warning of what it means
-    #[arg(short = 't', long = "topics", value_name = "FILTER")]
+    #[arg(short = 't', long = "topics", value_name = "FILTER", value_parser = names::topic)]
     pub(crate) topics: Vec<String>,
 
     /// Leave these topics out, whatever is subscribed to; repeatable
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", value_parser = names::topic)]
     pub(crate) exclude: Vec<String>,
 
-    /// What happens to frames that come faster than they are printed [default: this program drops the newest; the
-    /// broker cuts a client that does not read]
-    #[arg(long, value_name = "drop-newest|drop-oldest|latest|wait:SECONDS")]
+    /// What happens to frames that come faster than they are printed: frames are dropped (drop-newest, drop-oldest, or
+    /// all but the latest of each topic), those who send wait for so many seconds (wait:SECONDS), or the broker cuts this
+    /// program (cut). What was dropped is told: before the next frame, and at the end (with --json in "lost_before", at the end
+    /// of an object of the kind "end") [default: drop-newest; a broker that
+    /// knows no policies, or may not be asked, cuts]
+    #[arg(long, value_name = "cut|drop-newest|drop-oldest|latest|wait:SECONDS")]
     pub(crate) slow: Option<SlowPolicy>,
 
     /// End after so many frames
@@ -96,6 +100,7 @@ pub(crate) struct Listen {
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// A client's name, or a mask: ? is one part, * all that follow
+    #[arg(value_parser = names::target)]
     pub(crate) target: String,
 
     /// The payload; without it, or with -, it is read from standard input
@@ -109,13 +114,14 @@ pub(crate) struct Send {
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
     /// The topic
+    #[arg(value_parser = names::topic)]
     pub(crate) topic: String,
 
     /// The payload; without it, or with -, it is read from standard input
     pub(crate) payload: Option<String>,
 
     /// Only to this client and its secondaries, if they have subscribed
-    #[arg(long = "for", value_name = "NAME")]
+    #[arg(long = "for", value_name = "NAME", value_parser = names::client)]
     pub(crate) receiver: Option<String>,
 
     /// Confirmation and urgency
@@ -141,6 +147,7 @@ pub(crate) enum Rpc {
 #[derive(Debug, Args)]
 pub(crate) struct RpcNotify {
     /// A client's name
+    #[arg(value_parser = names::target)]
     pub(crate) target: String,
 
     /// The payload; without it, or with -, it is read from standard input
@@ -154,6 +161,7 @@ pub(crate) struct RpcNotify {
 #[derive(Debug, Args)]
 pub(crate) struct RpcCall {
     /// A client's name; .broker is the broker itself
+    #[arg(value_parser = names::target)]
     pub(crate) target: String,
 
     /// The method

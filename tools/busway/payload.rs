@@ -60,6 +60,12 @@ pub(crate) fn without_controls(json: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
+/// Text of another process on one line, without an escape sequence for the terminal. Quotes are what they are.
+pub(crate) fn on_one_line(text: &str) -> String {
+    // An escaped quote has a backslash of its own before it.
+    text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
+}
+
 /// Puts a payload into an object: text as it is, anything else as base64, and beside that what it is as MessagePack.
 pub(crate) fn insert(payload: &[u8], object: &mut Map<String, Value>) {
     match as_text(payload) {
@@ -182,6 +188,15 @@ mod tests {
             assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), value);
         }
         assert!(matches!(without_controls("[\"ü\"]\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn names_are_on_one_line_and_quotes_stay() {
+        for (text, shown) in
+            [("it's", "it's"), ("\"a\"", "\"a\""), ("a\nb", "a\\nb"), ("\\'", "\\\\'"), ("\u{1B}", "\\u{1b}")]
+        {
+            assert_eq!(on_one_line(text), shown);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use busway::rpc::{CallError, Rpc};
 
 use crate::connection::connect;
 use crate::failure::Failure;
+use crate::names::shown;
 use crate::options::{self, Options, RpcCall, RpcNotify};
 use crate::output::Output;
 use crate::{params, payload, rpc_listen, send};
@@ -31,7 +32,8 @@ pub(crate) fn failure(what: &str, error: CallError) -> Failure {
         CallError::Send(error) => Failure::of(what, &error),
         CallError::Answered(error) => {
             // The text comes from another process: no escape sequence of its reaches the terminal.
-            Failure::Failed(format!("{what}: error {}: {}", error.code().0, error.text().escape_debug()))
+            let text = payload::on_one_line(&error.text());
+            Failure::Failed(format!("{what}: error {}: {text}", error.code().0))
         }
         error => Failure::Failed(format!("{what}: {error}")),
     }
@@ -58,7 +60,7 @@ async fn call0(options: &Options, command: &RpcCall, output: &mut Output) -> Res
 async fn call(options: &Options, command: &RpcCall, output: &mut Output) -> Result<(), Failure> {
     let params = params::pack(command)?;
     let rpc = caller(connect(options).await?, options.timeout);
-    let what = format!("{} {}", command.target, command.method);
+    let what = format!("{} {}", command.target, shown(&command.method));
     let result = rpc.call(&command.target, &command.method, params).await.map_err(|error| failure(&what, error))?;
     rpc.close().await;
     if !output.is_json() {

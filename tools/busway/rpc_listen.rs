@@ -11,6 +11,7 @@ use crate::connection::connect_to_listen;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::listen::{self, Heading};
+use crate::losses::{Losses, Lost};
 use crate::options::{Listen, Options};
 use crate::output::{self, Output};
 
@@ -49,17 +50,25 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
     // One at a time: calls are printed in their order.
     let rpc = Rpc::builder(client).deadline(options.timeout).max_handlers(1).start(Printer(sender));
     listen::subscribe(rpc.client(), command).await?;
-    let mut end = Ending::new()?;
+    let losses = {
+        let rpc = rpc.clone();
+        Losses::new(move || Lost {
+            frames: rpc.client().lost_frames() + rpc.lost_frames(),
+            calls: rpc.refused_requests(),
+        })
+    };
+    let mut end = Ending::new(&losses)?;
     let _ = writeln!(io::stderr(), "listening as {}", rpc.client().name());
     let printed = tokio::select! {
-        printed = print_events(&rpc, &mut events, command.count, output) => printed,
-        () = end.wanted() => Ok(()),
+        printed = print_events(&rpc, &mut events, (command.count, &losses), output) => printed,
+        () = end.wanted() => losses.print_rest(output),
         () = output::reader_gone() => Err(Failure::ClosedPipe),
     };
     let shown = printed.and_then(|()| output.finish());
     // Calls that are being answered are answered, then the connection ends.
     let mut state = rpc.client().state();
     drop(events);
+    losses.let_go();
     drop(rpc);
     let _ = tokio::time::timeout(options.timeout, state.wait_for(listen::is_closed)).await;
     shown
@@ -68,11 +77,10 @@ pub(crate) async fn run(options: &Options, command: &Listen, output: &mut Output
 async fn print_events(
     rpc: &Rpc,
     events: &mut Receiver<Event>,
-    count: Option<u64>,
+    (count, losses): (Option<u64>, &Losses),
     output: &mut Output,
 ) -> Result<(), Failure> {
     let mut left = count.unwrap_or(u64::MAX);
-    let mut refused = 0;
     while left > 0 {
         let event = match events.try_recv() {
             Ok(event) => event,
@@ -81,36 +89,38 @@ async fn print_events(
                 output.finish()?;
                 match events.recv().await {
                     Some(event) => event,
-                    // The connection has ended, and everything that came before is handled.
-                    None => return Err(Failure::NoBroker(listen::reason(rpc.client()))),
+                    None => return Err(listen::connection_ended(rpc.client(), losses, output)),
                 }
             }
         };
-        print(&event, &mut refused, output)?;
+        print(&event, losses, output)?;
         left -= 1;
         consume_budget().await;
     }
     Ok(())
 }
 
-/// `refused` counts the calls of which was told that they could not wait.
-fn print(event: &Event, refused: &mut u64, output: &mut Output) -> Result<(), Failure> {
+fn print(event: &Event, losses: &Losses, output: &mut Output) -> Result<(), Failure> {
     let heading = |kind, sender| Heading { kind, sender, ..Heading::default() };
+    let lost = match event {
+        Event::Frame(frame) => Lost { frames: frame.lost_before(), calls: 0 },
+        Event::Notification(notification) => Lost { frames: notification.lost_before(), calls: 0 },
+        // A call does not know which ones are missing before it, as frames do.
+        Event::Call(_) => Lost { frames: 0, calls: losses.untold().calls },
+    };
+    losses.tell(lost);
     match event {
         Event::Frame(frame) => listen::print(frame, output),
         Event::Notification(notification) => {
             let realtime = notification.is_realtime();
-            let lost_before = notification.lost_before();
-            let heading = Heading { realtime, lost_before, ..heading("notification", notification.sender()) };
+            let heading =
+                Heading { realtime, lost_before: lost.frames, ..heading("notification", notification.sender()) };
             listen::print_payload(&heading, &notification.payload(), output)
         }
         Event::Call(request) => {
             let kind = if request.wants_reply() { "call" } else { "call0" };
             let (realtime, method) = (request.is_realtime(), Some(request.method()));
-            // A call does not know which ones are missing before it, as frames do.
-            let told = std::mem::replace(refused, request.rpc().refused_requests());
-            let lost_before = *refused - told;
-            let heading = Heading { realtime, method, lost_before, ..heading(kind, request.sender()) };
+            let heading = Heading { realtime, method, lost_before: lost.calls, ..heading(kind, request.sender()) };
             listen::print_payload(&heading, &request.params(), output)
         }
     }

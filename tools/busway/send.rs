@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 
 use crate::connection::connect;
 use crate::failure::Failure;
+use crate::names::shown;
 use crate::options::{Options, Publish, Send};
 use crate::output::Output;
 
@@ -23,8 +24,8 @@ pub(crate) async fn send(options: &Options, command: &Send, output: &mut Output)
     } else {
         client.send(&command.target, payload)
     };
-    operation.qos(command.qos.into()).await.map_err(|error| Failure::of(&command.target, &error))?;
-    finish(&client, command.qos.into(), options, &command.target).await?;
+    operation.qos(command.qos.into()).await.map_err(|error| Failure::of(shown(&command.target), &error))?;
+    finish(&client, command.qos.into(), options, shown(&command.target)).await?;
     output.done()
 }
 
@@ -35,8 +36,8 @@ pub(crate) async fn publish(options: &Options, command: &Publish, output: &mut O
         Some(receiver) => client.publish_for(&command.topic, receiver, payload),
         None => client.publish(&command.topic, payload),
     };
-    operation.qos(command.qos.into()).await.map_err(|error| Failure::of(&command.topic, &error))?;
-    finish(&client, command.qos.into(), options, &command.topic).await?;
+    operation.qos(command.qos.into()).await.map_err(|error| Failure::of(shown(&command.topic), &error))?;
+    finish(&client, command.qos.into(), options, shown(&command.topic)).await?;
     output.done()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busway::broker::{AccessRules, ClientAccess};
 use busway::{ShmTrust, SlowPolicy};
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use crate::values;
 
@@ -76,7 +76,7 @@ pub(crate) struct NamedPolicy {
 pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
-    table: toml::Table,
+    pub(crate) table: toml::Table,
 }
 
 /// Where a text is wrong, and how.
@@ -102,14 +102,6 @@ impl ConfigFile {
         let config = Config::parse(&text).map_err(fault)?;
         let table = toml::from_str(&text).map_err(|error| fault(ConfigFault::of(&text, &error)))?;
         Ok(Self { path: path.to_owned(), config, table })
-    }
-
-    /// What is correct, and hardly meant.
-    pub(crate) fn warning(&self) -> Option<String> {
-        let locks_out = self.config.access.as_ref().is_some_and(AccessRules::is_empty);
-        let words = "the section [access] lists nobody, so nobody may connect; \
-                     list clients as [access.\"NAME\"], or remove it to allow everything";
-        locks_out.then(|| format!("{}: {words}", self.path.display()))
     }
 
     /// The keys, access rules aside, for which two files say something else.
@@ -235,11 +227,30 @@ fn trust<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ShmTrust>,
 const POLICIES: &str = "\"cut\", \"drop-newest\", \"drop-oldest\", \"latest\" or \"wait:SECONDS\"";
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    let endpoints = Vec::<String>::deserialize(deserializer)?;
+    let endpoints = deserializer.deserialize_any(Endpoints)?;
     for endpoint in &endpoints {
         values::endpoint(endpoint).map_err(|fault| D::Error::custom(format_args!("{endpoint:?} {fault}")))?;
     }
     Ok(Some(endpoints))
+}
+
+/// A list, and no endpoint alone.
+struct Endpoints;
+
+impl<'de> Visitor<'de> for Endpoints {
+    type Value = Vec<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of endpoints in brackets, as in [\"/run/bus.sock\"]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut endpoints = Vec::new();
+        while let Some(endpoint) = list.next_element()? {
+            endpoints.push(endpoint);
+        }
+        Ok(endpoints)
+    }
 }
 
 fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SlowPolicy>, D::Error> {

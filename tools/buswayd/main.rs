@@ -6,6 +6,8 @@ mod background;
 mod config;
 #[cfg(test)]
 mod config_check;
+#[path = "../filters.rs"]
+mod filters;
 mod log_queue;
 mod logs;
 #[path = "../manual.rs"]
@@ -15,6 +17,7 @@ mod pid_file;
 mod reload;
 mod service_manager;
 mod values;
+mod warnings;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
         return printed(output);
     }
     if let Some(file) = file.as_ref().filter(|_| options.check) {
-        if let Some(warning) = file.warning() {
+        for warning in file.warnings() {
             let _ = writeln!(io::stderr(), "buswayd: warning: {warning}");
         }
         return printed(manual::print(format!("{}: correct\n", file.path.display()).as_bytes()));
@@ -100,7 +103,7 @@ fn run(options: Options, file: Option<ConfigFile>, is_watched: bool) -> Result<E
 async fn serve(options: Options, file: Option<ConfigFile>, sockets: Vec<Inherited>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    if let Some(warning) = file.as_ref().and_then(ConfigFile::warning) {
+    for warning in file.as_ref().map(ConfigFile::warnings).unwrap_or_default() {
         tracing::warn!("{warning}");
     }
     let mut reloader = Reloader::new(file)?;

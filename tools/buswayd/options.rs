@@ -27,6 +27,8 @@ use crate::values::{
 /// to what each may send messages, publish, subscribe and broadcast. What the command line says goes before the file.
 /// SIGHUP puts the access rules of the file in force as they are then; a file with an error changes nothing. Without a file
 /// it ends a broker that was started from a terminal, and does nothing to others.
+///
+/// Sizes are bytes, or have a suffix: K, M or G, or the same as KiB, MiB or GiB; all are powers of 1024.
 #[derive(Debug, Parser, PartialEq)]
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
@@ -46,7 +48,7 @@ pub(crate) struct Options {
     #[arg(long, requires = "config")]
     pub(crate) check: bool,
 
-    /// Write the process id to this file while running; one of a process that still runs is not taken from it
+    /// Write the process id to this file while running; one of a broker that still runs is not taken from it
     #[arg(short = 'P', long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
 
@@ -114,7 +116,8 @@ pub(crate) struct Options {
     #[arg(long, default_value = "same-user", value_name = "same-user|all|none")]
     shm_trust: ShmTrust,
 
-    /// Shared memory for all clients together (suffixes K, M, G) [default: a quarter of the machine's memory]
+    /// Shared memory for all clients together (suffixes K, M, G) [default: a quarter of the machine's memory (of the
+    /// control group's, where that is less)]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     shm_bytes: Option<usize>,
 
@@ -273,8 +276,11 @@ impl Options {
             };
         }
         if self.bind.is_empty() && !is_passed {
-            let path = default_socket()
-                .map_err(|error| format!("no place for the default socket ({error}); choose one with -B"))?;
+            let path = default_socket().map_err(|error| {
+                // An error that the system did not make says it already.
+                let advice = if error.get_ref().is_some() { "" } else { "; choose one with -B" };
+                format!("no place for the default socket: {error}{advice}")
+            })?;
             builder = builder.endpoint(Endpoint::Unix(path));
         }
         Ok(builder)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
+use rustix::process::{Pid, test_kill_process};
 
 /// Locked and filled while the broker runs, removed at the end.
 #[derive(Debug)]
@@ -22,12 +23,19 @@ pub(crate) enum PidFileError {
     System { path: PathBuf, source: io::Error },
     #[error("{}: exists and is not a pid file; it was left as it is, choose another path", .0.display())]
     NotAPidFile(PathBuf),
-    #[error("{}: process {pid} runs with this pid file; stop it or choose another path", path.display())]
+    #[error(
+        "{}: process {pid} runs with this pid file; stop it or choose another path, or remove the file if it is no buswayd",
+        path.display()
+    )]
     Running { path: PathBuf, pid: u32 },
 }
 
 /// Longer than any number.
 const MAX_LENGTH: u64 = 32;
+/// What tells of processes.
+const PROC: &str = "/proc";
+/// Whose unit files carry over, pid file included.
+const PREDECESSOR: &str = "busrtd";
 /// Clocks that are set at start make a process look younger than its file.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
@@ -51,7 +59,7 @@ impl PidFile {
         };
         // Dropping would remove what is not ours.
         let Some(before) = before else { return Err(pid_file.leave(PidFileError::NotAPidFile(path.to_owned()))) };
-        if metadata.modified().is_ok_and(|written| wrote_it(before, written)) {
+        if metadata.modified().is_ok_and(|written| wrote_it(Path::new(PROC), before, written)) {
             return Err(pid_file.leave(PidFileError::Running { path: path.to_owned(), pid: before }));
         }
         let file = &mut pid_file.file;
@@ -107,23 +115,72 @@ fn is_at(file: &File, path: &Path) -> bool {
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
-/// Whether a process is there that was there already when the file was written: a number may have come to another one
-/// since.
-fn wrote_it(pid: u32, written: SystemTime) -> bool {
-    pid != std::process::id() && started(pid).is_some_and(|started| started <= written + TOLERANCE)
+/// Whether a broker is there that was there already when the file was written: a number may have come to another process
+/// since. Where that cannot be told, any process of that number may be the one.
+fn wrote_it(proc: &Path, pid: u32, written: SystemTime) -> bool {
+    if pid == std::process::id() {
+        return false;
+    }
+    let name_of = |process: &str| std::fs::read_to_string(proc.join(process).join("comm"));
+    match (name_of("self"), name_of(&pid.to_string())) {
+        (Ok(own), Ok(name)) if name == own || name.trim_end() == PREDECESSOR => {
+            started(proc, pid).is_some_and(|started| started <= written + TOLERANCE)
+        }
+        (Ok(_), Ok(_)) => false,
+        _ => is_there(pid),
+    }
+}
+
+/// Whether there is such a process; who may not signal it is told so.
+fn is_there(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
 /// When a process was started, if it runs.
-fn started(pid: u32) -> Option<SystemTime> {
+fn started(proc: &Path, pid: u32) -> Option<SystemTime> {
     /// What `/proc` counts in, on every architecture that runs this.
     const TICKS_PER_SECOND: u64 = 100;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let status = std::fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
     // The name of the program comes before, in brackets; it may have anything in it.
     let mut fields = status.rsplit(')').next()?.split_whitespace();
     // One that has ended and that nobody has waited for does not run.
     fields.next().filter(|state| !["Z", "X"].contains(state))?;
     let ticks: u64 = fields.nth(18)?.parse().ok()?;
-    let boot = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot = std::fs::read_to_string(proc.join("stat")).ok()?;
     let boot: u64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(boot) + Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn the_predecessor_is_a_broker() {
+        let script = "printf busrtd >/proc/$$/comm; echo; read line";
+        let mut shell = Command::new("sh");
+        let mut child = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        assert!(wrote_it(Path::new(PROC), child.id(), SystemTime::now()));
+        assert!(!wrote_it(Path::new(PROC), child.id(), SystemTime::now() - Duration::from_secs(3600)), "it is younger");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn where_processes_cannot_be_looked_at_any_that_is_there_may_be_the_broker() {
+        let nowhere = Path::new("/nowhere");
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(wrote_it(nowhere, child.id(), SystemTime::now()));
+        assert!(!wrote_it(Path::new(PROC), child.id(), SystemTime::now()), "it is seen to be a stranger");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!wrote_it(nowhere, child.id(), SystemTime::now()));
+        for own_or_none in [std::process::id(), 0] {
+            assert!(!wrote_it(nowhere, own_or_none, SystemTime::now()));
+        }
+    }
 }

@@ -57,7 +57,7 @@ fn put_in_force(broker: &Broker, file: &ConfigFile, new: ConfigFile) {
     for key in file.differing_keys(&new) {
         tracing::warn!("SIGHUP: {path}: {key} differs from what is in force; it takes a restart");
     }
-    if let Some(warning) = new.warning() {
+    for warning in new.warnings() {
         tracing::warn!("SIGHUP: {warning}");
     }
     if new.config.access.is_none() {

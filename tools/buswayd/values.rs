@@ -1,5 +1,6 @@
 //! Values of options, as the command line and the configuration file write them.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use busway::Endpoint;
@@ -77,6 +78,16 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
 
 /// Bytes, with a suffix or without.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    bytes_up_to(usize::MAX, &format!("{} bytes", usize::MAX), text)
+}
+
+/// Bytes of a payload.
+pub(crate) fn payload_bytes(text: &str) -> Result<usize, String> {
+    // The length field of a frame has 32 bits, and the names go along.
+    bytes_up_to(2 << 30, "2G", text)
+}
+
+fn bytes_up_to(most: usize, most_in_words: &str, text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" | "B" => 0,
@@ -85,14 +96,12 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         "G" | "GIB" => 30,
         _ => return Err("the suffixes are K, M and G".to_owned()),
     };
-    let number: usize = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".to_owned())
-}
-
-/// Bytes of a payload.
-pub(crate) fn payload_bytes(text: &str) -> Result<usize, String> {
-    // The length field of a frame has 32 bits, and the names go along.
-    bytes(text).and_then(|bytes| if bytes <= 2 << 30 { Ok(bytes) } else { Err("at most 2G".to_owned()) })
+    let bytes = match digits.parse::<usize>() {
+        Ok(number) => number.checked_mul(1 << shift).filter(|bytes| (1..=most).contains(bytes)),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => None,
+        Err(_) => return Err("not a number of bytes".to_owned()),
+    };
+    bytes.ok_or_else(|| format!("must be from 1 byte to {most_in_words}"))
 }
 
 /// Permissions, octal.

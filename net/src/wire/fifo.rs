@@ -89,6 +89,12 @@ pub enum LineFault {
     /// A notification or call for more than one client.
     #[error("{0:?} is a mask; a notification or call goes to one client, by its full name")]
     NotOneClient(String),
+    /// A mask that no name matches which anybody has in mind.
+    #[error("{0:?}: * and ? stand for whole parts of a name, as in group.*")]
+    PartOfPart(String),
+    /// JSON, which has no place in a line without quoting.
+    #[error("the parameter {0:?} is KEY:=JSON, which a FIFO does not take; use busway rpc call, or KEY=VALUE")]
+    Json(String),
     /// A parameter without a value.
     #[error("the parameter {0:?} is not KEY=VALUE; values have no spaces in them")]
     NotAPair(String),
@@ -138,6 +144,9 @@ pub fn parse<'a>(line: &'a [u8], limits: &Limits) -> Result<Option<Command<'a>>,
         Some(b'.' | b':') if is_mask => Err(LineFault::NotOneClient(excerpt(address))),
         Some(b'.') => Ok(Some(Command::Notify { target: address, text: &text[1..] })),
         Some(b':') => call(address, &text[1..]).map(Some),
+        _ if address.split('.').any(|part| part.len() > 1 && part.contains(['*', '?'])) => {
+            Err(LineFault::PartOfPart(excerpt(address)))
+        }
         _ if is_mask => Ok(Some(Command::Broadcast { mask: address, text })),
         _ => Ok(Some(Command::Message { target: address, text })),
     }
@@ -154,6 +163,9 @@ fn call<'a>(target: &'a str, text: &'a str) -> Result<Command<'a>, LineFault> {
     let mut params = BTreeMap::new();
     for word in words.split(BLANKS).filter(|word| !word.is_empty()) {
         let (key, value) = word.split_once('=').ok_or_else(|| LineFault::NotAPair(excerpt(word)))?;
+        if key.ends_with(':') {
+            return Err(LineFault::Json(excerpt(word)));
+        }
         params.insert(key, Value::of(value));
     }
     Ok(Command::Call { target, method, params })
@@ -207,6 +219,7 @@ mod tests {
         let expected =
             [("w", Value::Text("")), ("x", Value::Float(2.5)), ("y", Value::Truth(true)), ("z", Value::Text("a=b"))];
         assert_eq!(params, BTreeMap::from(expected));
+        assert_eq!(parsed("a :m x:=[1]"), Err(LineFault::Json("x:=[1]".into())));
         assert_eq!(parsed("a :m x=1 y"), Err(LineFault::NotAPair("y".into())));
         assert_eq!(parsed("a :"), Err(LineFault::NoMethod("a".into())));
         assert_eq!(parsed("a : x=1"), Err(LineFault::NoMethod("a".into())));
@@ -219,6 +232,9 @@ mod tests {
         assert_eq!(parsed("=light"), Err(LineFault::NoText("=light".into())));
         for line in ["g.? .wake up", "g.* :go"] {
             assert!(matches!(parsed(line), Err(LineFault::NotOneClient(_))), "{line}");
+        }
+        for mask in ["plan*", "a.**", "a?.b", "*.x?"] {
+            assert_eq!(parsed(&format!("{mask} hi")), Err(LineFault::PartOfPart(mask.into())));
         }
         assert_eq!(parse(b"anna \xff", &Limits::default()), Err(LineFault::NotUtf8 { at: 5 }));
         assert!(matches!(parsed("a\0b text"), Err(LineFault::Address { source: PathFault::Nul, .. })));

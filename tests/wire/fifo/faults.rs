@@ -33,7 +33,11 @@ fn a_wrong_line_is_named_with_what_is_wrong_and_the_next_one_counts(setup: &Setu
         (format!("={deep} x").as_bytes(), &["line 6:", "128 levels"]),
         (b"a\0b x", &["line 7:", "NUL"]),
         (b"\x1b[31m x\ry", &["line 8:", "no such client", "\\u{1b}"]),
-        (b"=anna", &["line 9:", "nothing to send", "lines lost so far: 9"]),
+        (b"=anna", &["line 9:", "nothing to send"]),
+        (b"ann* x", &["line 10:", "\"ann*\"", "whole parts"]),
+        (b"a.** x", &["line 11:", "\"a.**\"", "whole parts"]),
+        (b"a.?b :go", &["line 12:", "is a mask"]),
+        (b"anna :set a:=[1,2]", &["line 13:", "\"a:=[1,2]\"", "busway rpc call", "lines lost so far: 13"]),
     ] {
         writer.write_all(&[line, b"\n\n", b"anna next\n"].concat()).expect("the broker reads the FIFO");
         anna.expect(&Delivery::message("next").from(".broker"));

@@ -27,7 +27,7 @@ pub(crate) struct Benchmark {
     #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
 
-    /// Length of a payload (suffixes K, M; at most 255M)
+    /// Length of a payload (suffixes K, M, or KiB, MiB: powers of 1024; at most 255M)
     #[arg(long, default_value = "100", value_name = "BYTES", value_parser = payload_bytes)]
     pub(crate) payload_size: usize,
 

@@ -8,7 +8,7 @@ use busway::rpc::CallError;
 
 use super::plan::Plan;
 use super::row::Row;
-use crate::failure::Failure;
+use crate::failure::{Failure, LOG_SAYS_WHY};
 use crate::{listen, rpc};
 
 /// One worker of one row.
@@ -65,10 +65,6 @@ impl Place {
 
     /// A client has lost its connection.
     pub(crate) fn lost(&self, client: &Client) -> Failure {
-        Failure::NoBroker(format!(
-            "{}: {}; its log says why, if it still runs",
-            self.row.name(),
-            listen::reason(client)
-        ))
+        Failure::NoBroker(format!("{}: {}; {}", self.row.name(), listen::reason(client), LOG_SAYS_WHY))
     }
 }

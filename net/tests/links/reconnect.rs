@@ -36,7 +36,8 @@ async fn a_new_connection_gets_nothing_of_the_old_one_s_and_all_of_its_own() {
         outbox.flush();
         assert_eq!(watched("the new bytes", read_exactly(&peer, 4)).await, [round, 1, 2, 3]);
         let rest = watched("the old end", read_to_end(&old, LARGE)).await;
-        assert!(rest.len() < LARGE && rest[0] == round);
+        // Nothing, if somebody was about to see that all of the round before was written.
+        assert!(rest.len() < LARGE && rest.first().is_none_or(|first| *first == round));
     }
 }
 

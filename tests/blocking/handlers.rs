@@ -26,6 +26,7 @@ threads! {
         a_caller_that_vanishes_leaves_its_handler_and_others_alone
         a_call_ends_when_its_peer_leaves
         the_last_handle_dropped_ends_serving
+        who_has_let_go_of_its_request_is_answered_for
         a_handler_that_runs_keeps_nobody_serving
         what_handlers_hold_may_block_as_it_is_dropped
     }
@@ -216,6 +217,28 @@ fn the_last_handle_dropped_ends_serving(bus: &mut Bus) {
     drop(service);
     wait_until_gone(bus, "idle service");
     assert!(closed.last().is_some());
+}
+
+fn who_has_let_go_of_its_request_is_answered_for(bus: &mut Bus) {
+    let (begun, has_begun) = channel();
+    let (open, opened) = channel::<()>();
+    let opened = Mutex::new(opened);
+    let methods = Methods::new().method("wait", move |request: Request| {
+        drop(request);
+        begun.send(()).expect("somebody looks");
+        let _ = opened.lock().expect("no panic").recv();
+        Ok("went on")
+    });
+    let served = service(bus, "service", methods);
+    let rpc = caller(bus, "caller");
+    thread::scope(|scope| {
+        let call = scope.spawn(|| rpc.call("service", "wait", "").wait());
+        has_begun.recv().unwrap();
+        drop(served);
+        open.send(()).unwrap();
+        assert_eq!(text(&call.join().expect("no panic").unwrap()), "went on");
+    });
+    wait_until_gone(bus, "service");
 }
 
 fn a_handler_that_runs_keeps_nobody_serving(bus: &mut Bus) {

@@ -33,6 +33,8 @@ impl<H: Handlers> Service<H> {
 
 impl<H: Handlers> rpc::Handlers for Service<H> {
     async fn call(&self, request: rpc::Request) -> Result<Payload, RpcError> {
+        // Also when the handler lets go of its request early: who drops the last clone meanwhile leaves the answer its way.
+        let _owner = self.owner.upgrade();
         match self.served(request.rpc()) {
             Some((handlers, rpc)) => handlers.call(Request::new(request, rpc)),
             None => Err(RpcError::internal("the service has ended")),

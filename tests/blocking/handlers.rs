@@ -200,17 +200,7 @@ fn a_call_ends_when_its_peer_leaves(bus: &mut Bus) {
 
 fn the_last_handle_dropped_ends_serving(bus: &mut Bus) {
     let (methods, has_begun, open) = gated();
-    let served = service(bus, "service", methods);
-    let rpc = caller(bus, "caller");
-    thread::scope(|scope| {
-        let call = scope.spawn(|| rpc.call("service", "wait", "").wait());
-        has_begun.recv().unwrap();
-        // What runs may finish.
-        drop(served);
-        open.send(()).unwrap();
-        assert_eq!(text(&call.join().expect("no panic").unwrap()), "went on");
-    });
-    wait_until_gone(bus, "service");
+    expect_what_runs_to_finish(bus, methods, (&has_begun, &open));
     // Nobody has to wait for it when nothing runs.
     let service = service(bus, "idle service", Methods::new());
     let closed = service.client().state_changes();
@@ -229,6 +219,11 @@ fn who_has_let_go_of_its_request_is_answered_for(bus: &mut Bus) {
         let _ = opened.lock().expect("no panic").recv();
         Ok("went on")
     });
+    expect_what_runs_to_finish(bus, methods, (&has_begun, &open));
+}
+
+/// The service's last handle is dropped amid a call.
+fn expect_what_runs_to_finish(bus: &mut Bus, methods: Methods, (has_begun, open): (&Receiver<()>, &Sender<()>)) {
     let served = service(bus, "service", methods);
     let rpc = caller(bus, "caller");
     thread::scope(|scope| {

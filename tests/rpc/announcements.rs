@@ -146,21 +146,22 @@ async fn a_client_outlives_its_rpc_without_them(place: Place) {
     let client = rpc.client().clone();
     rpc.call("watcher", "echo", "").await.unwrap();
     drop(rpc);
-    // The subscription is taken back when the serving ends; that is soon, and nothing tells when.
-    let quiet = async {
-        loop {
-            while client.try_recv().is_some() {}
-            bus.client("visitor").await.close().await;
-            bus.wait_until_gone("visitor").await;
-            settle(&sender).await;
-            settle(&client).await;
-            if client.try_recv().is_none() {
-                return;
-            }
-        }
-    };
-    quiet.await;
+    wait_until_quiet(&bus, &sender, &client).await;
     expect_nothing(&client).await;
+}
+
+/// The subscription is taken back when the serving ends; that is soon, and nothing tells when.
+async fn wait_until_quiet(bus: &Bus, sender: &Client, client: &Client) {
+    loop {
+        while client.try_recv().is_some() {}
+        bus.client("visitor").await.close().await;
+        bus.wait_until_gone("visitor").await;
+        settle(sender).await;
+        settle(client).await;
+        if client.try_recv().is_none() {
+            return;
+        }
+    }
 }
 
 async fn one_rpc_after_the_other_listens_for_itself(place: Place) {
@@ -204,15 +205,5 @@ async fn calls_of_one_that_was_followed_notice_who_leaves(place: Place) {
     followed(true).await;
     followed(false).await;
     // Whoever came last takes the subscription back.
-    let sender = bus.client("sender").await;
-    loop {
-        while client.try_recv().is_some() {}
-        bus.client("visitor").await.close().await;
-        bus.wait_until_gone("visitor").await;
-        settle(&sender).await;
-        settle(&client).await;
-        if client.try_recv().is_none() {
-            return;
-        }
-    }
+    wait_until_quiet(&bus, &bus.client("sender").await, &client).await;
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod cache;
+mod client_list;
 mod connection;
 pub(crate) mod control;
 mod fifo;
@@ -40,7 +41,8 @@ use tokio::task::JoinHandle;
 
 pub use access::{AccessFault, AccessRules, ClientAccess, Network, NetworkFault, PatternFault, Permission};
 pub use busway_net::link::BindError;
-pub use control::{BrokerInfo, BrokerStats, ClientInfo, ClientList};
+pub use client_list::{ClientInfo, ClientList};
+pub use control::{BrokerInfo, BrokerStats};
 pub use options::Builder;
 
 use crate::client::{Client, local};
@@ -182,7 +184,7 @@ impl Broker {
 
     /// The registered primary clients, by name; `.broker` is one of them.
     pub fn clients(&self) -> ClientList {
-        control::clients(&self.shared.router)
+        client_list::clients(&self.shared.router)
     }
 
     /// Puts access rules in force, or lifts them all. Clients that may not connect any more are cut, subscriptions

@@ -59,7 +59,7 @@ fn make_directory(path: &Path, mode: u32, uid: u32) -> io::Result<()> {
     }
     // Anybody may have put something there before us.
     if !is_own_directory(path, uid) {
-        let message = format!("{} is not a directory of this user; choose a path with -B", path.display());
+        let message = format!("{} is not a directory of this user; choose another path for the socket", path.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     Ok(())

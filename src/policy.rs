@@ -32,8 +32,8 @@ pub enum SlowPolicy {
     /// The oldest frames that wait are dropped for it.
     DropOldest,
     /// At most one publication of each topic waits: a newer one takes the place of an older one, also while there is
-    /// room. Order between topics is that in which their first ones came. Messages and broadcasts: as
-    /// [`DropOldest`](Self::DropOldest).
+    /// room. Order between topics is that in which their first ones came. Messages, broadcasts and the broker's
+    /// announcements (`.broker/...`): as [`DropOldest`](Self::DropOldest).
     Latest,
     /// The sender waits for room, and its confirmation with it; it sends nothing else meanwhile. It gives up when the
     /// receiver has taken nothing for so long: then the frame is dropped, and until the receiver takes something, other

@@ -47,8 +47,12 @@ impl Router {
                 let (taken, touch) = peer.sink.offer_run(touched.token(), &frame, &run);
                 touched.heed(peer, touch);
                 for payload in payloads.skip(taken).iter() {
-                    // What becomes of it nobody waits for.
-                    let _ = self.offer(peer, &Outgoing { content: Routed::Borrowed(payload), ..frame }, touched);
+                    let frame = Outgoing { content: Routed::Borrowed(payload), ..frame };
+                    // None overtakes another, should the receiver have said only now that its senders are to wait.
+                    if !touched.wait_behind(peer, &frame) {
+                        // What becomes of it nobody waits for.
+                        let _ = self.offer(peer, &frame, touched);
+                    }
                 }
             }
             return Ok(());

@@ -7,7 +7,7 @@ use busway_net::link::Touch;
 use busway_net::wire::{FrameKind, Operation, QoS};
 
 use super::peer::Peer;
-use crate::lane::StoredFrame;
+use crate::lane::{Outgoing, StoredFrame};
 use crate::payload::Payload;
 
 /// Which peers are to be flushed, once each, when a batch is over, and which were found too slow.
@@ -78,6 +78,19 @@ impl Touched {
     fn flush_if_several(&self, peer: &Peer) {
         if self.peers.len() > 1 {
             peer.sink.flush();
+        }
+    }
+
+    /// Lets a frame wait, if the one before it waits for the same receiver; says whether it does.
+    pub(super) fn wait_behind(&mut self, peer: &Arc<Peer>, frame: &Outgoing<'_>) -> bool {
+        match self.waits.last() {
+            Some(before) if Arc::ptr_eq(&before.peer, peer) => {
+                let wait =
+                    Wait { peer: Arc::clone(peer), frame: StoredFrame::new(frame, peer.id), bound: before.bound };
+                self.waits.push(wait);
+                true
+            }
+            _ => false,
         }
     }
 

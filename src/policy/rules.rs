@@ -25,6 +25,9 @@ pub(crate) const MAX_FILTERS: usize = 1024;
 /// Levels of all of these: what is looked at for each frame of a client that is behind.
 pub(crate) const MAX_LEVELS: usize = 4 * MAX_FILTERS;
 
+/// What the topics begin with on which the broker announces who comes, goes and is slow.
+const ANNOUNCEMENTS: &str = ".broker/";
+
 impl Rules {
     /// A policy for everything, as long as nothing is set.
     pub(crate) fn new(general: SlowPolicy) -> Self {
@@ -66,11 +69,16 @@ impl Rules {
 
     /// The policy for a frame: that of the matching filter that was set last, or the client's.
     pub(crate) fn of(&self, topic: Option<&str>) -> SlowPolicy {
-        match topic {
+        let policy = match topic {
             Some(topic) if !self.filters.is_empty() => {
                 self.by_filter.matching(topic).last().copied().unwrap_or(self.general)
             }
             _ => self.general,
+        };
+        match policy {
+            // Of two announcements each tells of another client.
+            SlowPolicy::Latest if topic.is_some_and(|topic| topic.starts_with(ANNOUNCEMENTS)) => SlowPolicy::DropOldest,
+            policy => policy,
         }
     }
 
@@ -119,6 +127,17 @@ mod tests {
         assert_eq!(rules.of(Some("a/c")), SlowPolicy::DropNewest);
         assert_eq!(rules.of_filters(), [("a/b", SlowPolicy::Cut)]);
         assert!(!rules.has_wait() && rules.set("w", SlowPolicy::Wait(Duration::from_secs(1))) && rules.has_wait());
+    }
+
+    #[test]
+    fn no_announcement_takes_the_place_of_another() {
+        let mut rules = Rules::new(SlowPolicy::Latest);
+        assert_eq!(rules.of(Some(".broker/info")), SlowPolicy::DropOldest);
+        assert_eq!(rules.of(Some("broker/info")), SlowPolicy::Latest);
+        assert!(rules.set("#", SlowPolicy::Latest));
+        assert_eq!(rules.of(Some(".broker/info")), SlowPolicy::DropOldest);
+        assert!(rules.set(".broker/#", SlowPolicy::DropNewest));
+        assert_eq!(rules.of(Some(".broker/info")), SlowPolicy::DropNewest);
     }
 
     #[test]

@@ -105,6 +105,8 @@ impl From<&PathBuf> for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // So that a message about it does not end in nothing.
+            Self::Unix(path) if path.as_os_str().is_empty() => formatter.write_str("\"\""),
             Self::Unix(path) => path.display().fmt(formatter),
             Self::Tcp(address) => address.fmt(formatter),
         }

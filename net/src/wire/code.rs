@@ -44,7 +44,7 @@ impl ResultCode {
             Self::IO => "input or output failed",
             Self::OTHER => "failed",
             Self::NOT_SUPPORTED => "not supported",
-            Self::BUSY => "busy, or the name is taken",
+            Self::BUSY => "busy: the name is taken, or the broker has as many clients as it may",
             Self::NOT_DELIVERED => "not delivered: the receiver's queue is full",
             Self::TIMEOUT => "timed out",
             Self::ACCESS_DENIED => "access denied",

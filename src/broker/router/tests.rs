@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
+use std::time::Duration;
 
 use busway_net::link::{Level, Touch};
+use busway_net::wire::Payloads;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::lane::Sink;
@@ -20,6 +23,9 @@ struct FakeSink {
     last_token: Mutex<u64>,
     flushes: AtomicUsize,
     is_full: bool,
+    /// The frame to come, counted from 0, for which there is room only when it is offered once more.
+    has_no_room_once: Mutex<Option<usize>>,
+    room: Notify,
     is_closed: AtomicBool,
     /// Every frame after the first of a batch makes much wait.
     is_due: bool,
@@ -44,6 +50,9 @@ impl Sink for Arc<FakeSink> {
         if self.is_full {
             return Err(Declined::Full);
         }
+        if self.has_no_room_once.lock().take_if(|at| *at == self.taken.lock().len()).is_some() {
+            return Err(Declined::Wait(Duration::from_secs(60)));
+        }
         let topic = frame.names.topic.as_deref().map(str::to_owned);
         let payload = frame.content.owned_bytes();
         self.taken.lock().push((frame.kind, frame.names.sender.to_string(), topic, payload));
@@ -66,6 +75,10 @@ impl Sink for Arc<FakeSink> {
 
     fn level(&self) -> Level {
         Level::default()
+    }
+
+    fn room(&self) -> Option<&Notify> {
+        Some(&self.room)
     }
 }
 
@@ -243,4 +256,26 @@ fn who_goes_with_many_filters_is_forgotten_in_steps_and_gets_nothing_meanwhile()
     publish_to_all(&mut touched);
     drop(source);
     assert_eq!(Arc::strong_count(&peer), 1, "nobody remembers it");
+}
+
+#[tokio::test]
+async fn frames_of_a_run_keep_their_order_behind_one_that_waits() {
+    let router = router();
+    let (sender, receiver) = (Arc::new(FakeSink::default()), Arc::new(FakeSink::default()));
+    let (from, _to) = (register(&router, "from", &sender), register(&router, "to", &receiver));
+    let mut touched = Touched::new(from.id);
+    let mut source = Source::new(from);
+    for _ in 0..2 {
+        let message = request(Operation::Message, QoS::No, "to");
+        router.route(&mut source, message, Routed::Borrowed(b"before"), &mut touched).unwrap();
+    }
+    let (operation, address) = router.repeated(&source).map(|(operation, to)| (operation, Arc::clone(to))).unwrap();
+    *receiver.has_no_room_once.lock() = Some(3);
+    let places = [0..1, 1..2, 2..3, 3..4];
+    router.route_run(&mut source, (operation, &address), Payloads::new(b"abcd", &places), &mut touched).unwrap();
+    assert!(touched.has_waits());
+    assert_eq!(router.wait_for_room(&mut touched).await, ResultCode::OK);
+    let taken = receiver.taken.lock();
+    let payloads: Vec<&[u8]> = taken[2..].iter().map(|(_, _, _, payload)| payload.as_slice()).collect();
+    assert_eq!(payloads, [b"a", b"b", b"c", b"d"]);
 }

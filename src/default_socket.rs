@@ -10,8 +10,9 @@ const SYSTEM: &str = "/run/busway/busway.sock";
 /// Its name elsewhere.
 const FILE: &str = "busway.sock";
 
-/// The socket on which a broker of this user listens by default. Its directory is made if it is missing: for root
-/// `/run/busway`, otherwise `$XDG_RUNTIME_DIR`, otherwise `/tmp/busway-UID` with mode 0700.
+/// The socket on which a broker of this user listens by default: `busway.sock`, for root in `/run/busway`, otherwise in
+/// `$XDG_RUNTIME_DIR`, otherwise in `/tmp/busway-UID`. `/run/busway` (mode 0755) and `/tmp/busway-UID` (mode 0700) are made
+/// if they are missing; `$XDG_RUNTIME_DIR` is not made, it has to be there.
 ///
 /// # Errors
 /// When the directory cannot be made, or belongs to somebody else.

@@ -27,6 +27,8 @@ mod common;
 mod control_frame;
 #[cfg(all(feature = "shm", feature = "broker"))]
 mod down;
+#[cfg(all(feature = "shm", feature = "broker"))]
+mod errands;
 #[cfg(feature = "shm")]
 mod fragments;
 #[cfg(feature = "broker")]
@@ -89,9 +91,9 @@ pub(crate) use down::DownLane;
 #[cfg(feature = "broker")]
 pub(crate) use frame_run::FrameRun;
 #[cfg(all(feature = "shm", feature = "broker"))]
-pub(crate) use host::{LaneHost, Offer};
+pub(crate) use host::{LaneHost, Offer, Taking};
 #[cfg(all(feature = "shm", feature = "broker"))]
-pub(crate) use intake::{Intake, LaneFrame};
+pub(crate) use intake::{Adopted, Adoption, Intake, LaneFrame};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use local_sink::LocalSink;
 #[cfg(feature = "broker")]

@@ -21,6 +21,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Crate features
+//! - `full` (default): `ipc`, `rpc` and `broker`.
+//! - `ipc`: the client, [`Client`] and [`blocking`].
+//! - `rpc`: the RPC layer, [`rpc`]; also clients' policies for slow receivers ([`Client::slow_policy`]).
+//! - `broker`: the broker to embed, [`broker`].
+//! - `shm` (default): the shared-memory lane, which needs Linux 6.5 or later; without it everything goes over sockets.
+//! - `server` and `cli`: the programs `buswayd` and `busway`.
+//! - `std-alloc`: these two use the allocator of the system instead of jemalloc.
 
 #![forbid(unsafe_code)]
 

@@ -8,8 +8,11 @@ use crate::payload::{Content, Payload};
 /// Memory for a payload, from [`Client::loan`](crate::Client::loan): write it, then publish or send it like any
 /// payload.
 ///
-/// On a client with a lane it lies in shared memory that every local receiver reads in place; otherwise it is heap
+/// On a client with a lane, one of more than 512 bytes lies in shared memory as long as there is room, and receivers of the
+/// same user read it in place (others get copies, unless [`ShmTrust`](crate::ShmTrust) says otherwise); any other is heap
 /// memory that is sent. Dropping it unsent gives it back.
+///
+/// It belongs to the process that took it: reading or writing one in shared memory in a forked child panics.
 ///
 /// # Examples
 /// ```no_run

@@ -1,19 +1,28 @@
 //! What wakes the other side when it sleeps.
 //!
-//! The client wakes the broker by an eventfd that the broker only watches, edge-triggered, and never reads. The
-//! broker wakes the client by a pipe: a shared eventfd would let the client make the broker's write block, because
-//! blocking is a property of the description that both share. The write end of the pipe is the broker's own.
+//! The client wakes the broker by an eventfd that the broker only watches, edge-triggered, and never reads. What wakes the
+//! client must not let it hold up the broker, and what is fast can be held:
+//!
+//! - an eventfd that both have: the client can make a write to it block, because blocking is a property of the
+//!   description that they share;
+//! - a pipe: its reader holds its mutex while it copies to memory of its own, and that may be memory that never comes (of
+//!   a file system that the client serves itself), so that writes wait as long, non-blocking or not;
+//! - an eventfd that the client sees through an epoll instance made around it, and can only watch, is the fastest; but what
+//!   else the client adds to that instance counts as the broker's (`/proc/sys/fs/epoll/max_user_watches`), and closing the
+//!   eventfd waits for a client that asks the instance for events into such memory;
+//! - a pair of sockets takes two microseconds more for both hops, and nothing of it can be held.
+//!
+//! So a client of the broker's own user, who can do worse, has the eventfd, and any other a socket.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::{pipe2, read, write};
-
-/// Bytes that fit into a bell's pipe: as many rings that nobody has heard.
-const PIPE_BYTES: i32 = 4096;
+use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, send, shutdown, socketpair};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{read, write};
 
 /// The client's bell at the broker.
 #[derive(Debug)]
@@ -55,54 +64,68 @@ impl AsFd for UpBell {
 #[derive(Debug)]
 pub struct DownBell {
     end: OwnedFd,
-    /// Kept open, so that ringing a client that has gone raises no signal.
-    waiting_end: OwnedFd,
+    is_socket: bool,
 }
 
 impl DownBell {
-    /// A new bell.
+    /// A new bell for a client of whatever user, and the client's end of it, to be sent.
     ///
     /// # Errors
     /// When the descriptors run out.
-    pub fn new() -> io::Result<Self> {
-        let (waiting_end, end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // A bell needs no more; where the system insists on more it may have it.
-        let _ = fcntl(end.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
-        Ok(Self { end, waiting_end })
+    pub fn new() -> io::Result<(Self, OwnedFd)> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (end, waiting_end) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+        // The client has nothing to say here.
+        shutdown(end.as_raw_fd(), Shutdown::Read)?;
+        Ok((Self { end, is_socket: true }, waiting_end))
     }
 
-    /// Rings. A pipe that is full has been rung, and a client that does not hear it hurts itself.
+    /// The same, faster, for a client that is trusted not to hold up this process, as one of the same user.
+    ///
+    /// # Errors
+    /// When the descriptors run out, or the user's watches for epoll.
+    pub fn of_trusted() -> io::Result<(Self, OwnedFd)> {
+        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        waiter.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+        Ok((Self { end: bell.into(), is_socket: false }, waiter.0))
+    }
+
+    /// Rings, and waits for nothing. A socket that is full has been rung, and a client that does not hear it hurts itself.
     pub fn ring(&self) {
-        let _ = write(&self.end, &[1]);
-    }
-
-    /// The end for the client.
-    pub fn waiting_end(&self) -> BorrowedFd<'_> {
-        self.waiting_end.as_fd()
+        let _ = match self.is_socket {
+            true => send(self.end.as_raw_fd(), &[1], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+            false => write(&self.end, &1u64.to_ne_bytes()),
+        };
     }
 }
 
-/// The client's end of the broker's bell.
-#[derive(Debug)]
-pub struct DownWaiter(OwnedFd);
+/// The client's end of the broker's bell: to be watched, edge-triggered.
+#[derive(Clone, Copy, Debug)]
+pub struct DownWaiter {
+    is_socket: bool,
+}
 
 impl DownWaiter {
-    /// The end that the broker has sent.
+    /// What is to be done with the end that the broker has sent.
     ///
     /// # Errors
-    /// When it cannot be made non-blocking.
-    pub fn received(descriptor: OwnedFd) -> io::Result<Self> {
-        fcntl(descriptor.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self(descriptor))
+    /// When the system does not tell what it is.
+    pub fn of(end: impl AsFd) -> io::Result<Self> {
+        let kind = SFlag::from_bits_truncate(fstat(end.as_fd())?.st_mode) & SFlag::S_IFMT;
+        Ok(Self { is_socket: kind == SFlag::S_IFSOCK })
     }
 
-    /// Takes all rings that came. Before the ring is drained: some kernels do not report another one until the pipe
-    /// was emptied. Says whether there is still somebody to ring.
-    pub fn hush(descriptor: impl AsFd) -> bool {
+    /// Takes the rings that came, where they have to be taken; before the ring of the lane is drained, so that none is
+    /// taken that tells of what comes after it. Says whether there is still somebody to ring.
+    pub fn hush(self, end: impl AsFd) -> bool {
+        if !self.is_socket {
+            return true;
+        }
         // One ring is usual: more room would be zeros to write for each.
         let mut rings = [0; 64];
         loop {
-            match read(descriptor.as_fd(), &mut rings) {
+            match read(end.as_fd(), &mut rings) {
                 Ok(0) => return false,
                 // There may be more.
                 Ok(count) if count == rings.len() => {}
@@ -110,10 +133,5 @@ impl DownWaiter {
                 _ => return true,
             }
         }
-    }
-
-    /// The descriptor, to watch.
-    pub fn into_descriptor(self) -> OwnedFd {
-        self.0
     }
 }

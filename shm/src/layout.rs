@@ -82,7 +82,7 @@ pub const RECORD_FRACTION: usize = 4;
 /// What opens a lane: `BUSWAYL1`, little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BUSWAYL1");
 /// The version of everything in this file.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Sizes of one control segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

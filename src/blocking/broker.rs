@@ -66,7 +66,7 @@ impl Broker {
     /// An in-process client: the same as a remote one, without a socket.
     ///
     /// # Errors
-    /// When the name is not valid, or taken.
+    /// As those of [`Broker::client`](broker::Broker::client); and in a forked child.
     pub fn client(&self, name: &str) -> Result<Client, RegisterError> {
         if self.runtime.is_of_parent() {
             return Err(RegisterError::Refused { name: name.to_owned(), code: ResultCode::OTHER });

@@ -105,16 +105,23 @@ impl Client {
     }
 
     /// To every client whose name matches a mask: names split on `.`, `?` is one part, `*` all that follow.
+    ///
+    /// Confirmed, it is done when the broker has handed the frame to everybody whom it is for, also if that is nobody or
+    /// somebody had no room for it.
     pub fn broadcast<'a>(&'a self, mask: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
         Operation::new(self.runtime(), self.owner.client.broadcast(mask, payload))
     }
 
     /// To every client that has subscribed to a topic.
+    ///
+    /// Confirmed, it is done when the broker has handed the frame to everybody whom it is for, also if that is nobody or
+    /// somebody had no room for it.
     pub fn publish<'a>(&'a self, topic: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
         Operation::new(self.runtime(), self.owner.client.publish(topic, payload))
     }
 
-    /// As [`publish`](Client::publish), but only to the primary client `receiver` and its secondaries.
+    /// As [`publish`](Client::publish), but only to the primary client `receiver` and its secondaries, if they have
+    /// subscribed. Confirmed, it is done also if none of them has, or one had no room for it.
     pub fn publish_for<'a>(
         &'a self,
         topic: &'a str,
@@ -206,7 +213,8 @@ impl Client {
     /// As [`Client::slow_policy`](client::Client::slow_policy).
     ///
     /// # Errors
-    /// When the broker knows no policies, or does not allow this one.
+    /// When the broker knows no policies, does not allow this one, or has access rules that do not let this client send
+    /// messages to `.broker`.
     #[cfg(feature = "rpc")]
     pub fn slow_policy(&self, policy: SlowPolicy) -> Result<(), SendError> {
         self.runtime().run(self.owner.client.slow_policy(policy)).unwrap_or(Err(SendError::Disconnected))
@@ -242,6 +250,9 @@ impl Client {
 
     /// Writes what was accepted and ends the connection, for all clones. Frames that have arrived can still be
     /// received.
+    ///
+    /// It takes [`Builder::timeout`] at most; what the broker has not taken by then is lost. [`flush`](Client::flush)
+    /// before it tells whether everything was written.
     pub fn close(&self) {
         let _ = self.runtime().run(self.owner.client.close());
     }

@@ -154,7 +154,9 @@ impl Connection {
             let outcome = self.read_all(&mut readiness).await;
             self.reader.release();
             #[cfg(feature = "shm")]
-            if let Some(switched) = self.negotiation.switched() {
+            if self.negotiation.is_switching()
+                && let Some(switched) = self.negotiation.switched(&self.shared, &self.outbox).await
+            {
                 // Also when the end has come with the switch: what the client has sent before is in the ring.
                 return self.run_lane(socket, switched, outcome).await;
             }

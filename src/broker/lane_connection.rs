@@ -11,7 +11,7 @@ use super::connection::{Connection, End, Never};
 use super::negotiation::Switched;
 use super::pace::{Pace, Turn};
 use super::router::Request;
-use crate::lane::{DownLane, Intake, LaneFrame};
+use crate::lane::{Adopted, Adoption, DownLane, Intake, LaneFrame};
 
 /// The end of a socket, before which everything is routed that the ring holds: it was sent before. Other failures end
 /// the connection at once.
@@ -20,6 +20,14 @@ fn ending(outcome: Result<(), End>) -> Result<Option<End>, End> {
         Ok(()) => Ok(None),
         Err(end @ (End::Closed | End::Io(_))) => Ok(Some(end)),
         Err(end) => Err(end),
+    }
+}
+
+/// Waits for an arena that is being taken over.
+async fn done(adoption: &mut Option<Adoption>) -> Adopted {
+    match adoption {
+        Some(adoption) => adoption.done().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -57,6 +65,7 @@ impl Connection {
         let mut turn = Turn::default();
         let (mut gives_way, mut last_turns) = (false, 0);
         let mut busy = BusyPoll::new(self.shared.lane_host.busy_poll());
+        let mut adoption: Option<Adoption> = None;
         loop {
             if gives_way {
                 turn = Turn::default();
@@ -99,6 +108,11 @@ impl Connection {
             if let Some(end) = ended {
                 return Err(end);
             }
+            adoption = adoption.or_else(|| intake.take_adoption());
+            if let Some(adopted) = adoption.as_mut().and_then(Adoption::done_already) {
+                adoption = None;
+                intake.adopted(adopted);
+            }
             busy.brought(read);
             turn.count(read, bytes, began);
             gives_way = is_late || turn.is_over();
@@ -121,6 +135,10 @@ impl Connection {
                 rung = bell.rung() => {
                     rung?;
                     turn.pause();
+                }
+                adopted = done(&mut adoption), if adoption.is_some() => {
+                    adoption = None;
+                    intake.adopted(adopted);
                 }
                 found = busy.look(|| intake.poll()), if looks => {
                     if !found? {

@@ -169,7 +169,9 @@ impl Broker {
     /// An in-process client: the same as a remote one, without a socket.
     ///
     /// # Errors
-    /// When the name is not valid, or taken.
+    /// When the name is not valid or is taken (with [`Builder::force_register`] it is taken over from primary clients in
+    /// other processes, but not from those in this one), when there are as many clients as there may be, for a secondary
+    /// without its primary, and when the broker has ended.
     pub fn client(&self, name: &str) -> Result<Client, RegisterError> {
         let parsed = ClientName::parse(name, &self.shared.router.limits)?;
         let OutboxLimits { frames, bytes } = self.shared.outbox_limits;
@@ -187,8 +189,9 @@ impl Broker {
         client_list::clients(&self.shared.router)
     }
 
-    /// Puts access rules in force, or lifts them all. Clients that may not connect any more are cut, subscriptions
-    /// that are not allowed any more are taken away; others do not notice.
+    /// Puts access rules in force, or lifts them all. Clients that may no longer connect are cut, subscriptions that are no
+    /// longer allowed are taken away without a word to their client, and later rules do not bring them back; everybody else
+    /// notices nothing.
     pub fn set_access(&self, rules: impl Into<Option<AccessRules>>) {
         let router = &self.shared.router;
         router.set_access(rules.into(), &mut Touched::new(router.next_id()));
@@ -207,6 +210,9 @@ impl Broker {
 
     /// Announces the end, lets clients take what waits for them (for at most a second), closes every connection and
     /// removes the sockets.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, when something waits for a client.
     pub async fn shut_down(self) {
         self.end().await;
     }

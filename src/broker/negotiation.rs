@@ -14,7 +14,7 @@ mod with_lane {
 
     use crate::broker::Shared;
     use crate::broker::connection::Reader;
-    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, PatientSink, Sink, SocketSink, Spent};
+    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, PatientSink, Sink, SocketSink, Spent, Taking};
 
     /// How far the negotiation of a lane has come.
     pub(in crate::broker) struct Negotiation {
@@ -27,12 +27,19 @@ mod with_lane {
         _spent: Option<Arc<Spent>>,
         /// A client may ask once.
         has_asked: bool,
-        switched: Option<Switched>,
+        taking: Option<Taking>,
         is_switched: bool,
     }
 
     /// A lane that is in use from now on.
     pub(in crate::broker) type Switched = (Arc<DownLane>, Intake, Watch);
+
+    fn refuse(reason: LaneOff, outbox: &Arc<Outbox>) {
+        outbox.offer_control(|batch| {
+            batch.inline().extend_from_slice(&BrokerTag::Refusal(reason as u8).encode());
+        });
+        outbox.flush();
+    }
 
     impl Negotiation {
         /// The sink of a client, and what it may become.
@@ -63,7 +70,7 @@ mod with_lane {
                 offer: None,
                 _spent: None,
                 has_asked: false,
-                switched: None,
+                taking: None,
                 is_switched: false,
             };
             (sink, negotiation)
@@ -99,10 +106,8 @@ mod with_lane {
                 },
                 ClientTag::Ready => {
                     let Some(offer) = self.offer.take() else { return };
-                    let sender = reader.last_sender();
-                    let with = (outbox, shared.router.limits, shared.outbox_limits, self.receiver);
-                    offer.accept(&shared.lane_host, sender, with).map(|accepted| {
-                        self.switched = sink.switch(accepted);
+                    offer.take(&shared.lane_host, reader.last_sender()).map(|taking| {
+                        self.taking = Some(taking);
                         self.is_switched = true;
                         reader.accept_bytes_alone();
                     })
@@ -111,16 +116,28 @@ mod with_lane {
             if let Err(reason) = outcome {
                 sink.set_off(reason);
                 reader.accept_bytes_alone();
-                outbox.offer_control(|batch| {
-                    batch.inline().extend_from_slice(&BrokerTag::Refusal(reason as u8).encode());
-                });
-                outbox.flush();
+                refuse(reason, outbox);
             }
         }
 
-        /// The lane, when the client has just switched to it.
-        pub(in crate::broker) fn switched(&mut self) -> Option<Switched> {
-            self.switched.take()
+        /// Whether the client has just switched to its lane.
+        pub(in crate::broker) fn is_switching(&self) -> bool {
+            self.taking.is_some()
+        }
+
+        /// The lane, when the client has just switched to it. The timeout is what it takes at most.
+        pub(in crate::broker) async fn switched(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Option<Switched> {
+            let (taking, sink) = (self.taking.take()?, self.sink.as_ref()?);
+            let with = (outbox, shared.router.limits, shared.outbox_limits, self.receiver);
+            match taking.finish(&shared.lane_host, shared.timeout, with).await {
+                Ok(accepted) => sink.switch(accepted),
+                Err(reason) => {
+                    self.is_switched = false;
+                    sink.set_off(reason);
+                    refuse(reason, outbox);
+                    None
+                }
+            }
         }
 
         /// Whether the client's frames come by the lane.

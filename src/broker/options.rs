@@ -131,7 +131,8 @@ impl Builder {
         self
     }
 
-    /// The longest payload (256 MiB; at most 2 GiB).
+    /// The longest payload (256 MiB; at most 2 GiB). A client that sends a longer one is disconnected; clients have a
+    /// [limit of their own](crate::client::Builder::max_payload).
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.limits.max_payload = bytes.min(MAX_PAYLOAD);
         self
@@ -143,13 +144,14 @@ impl Builder {
         self
     }
 
-    /// Subscriptions and exclusions of one client (65,536).
+    /// Subscriptions and exclusions of one client, taken together (65,536), which may have four times as many levels in all.
     pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
         self.registry.subscriptions = subscriptions;
         self
     }
 
-    /// A new client takes over the name of an older one, which is dropped (off: the new one is refused).
+    /// A new client takes over the name of an older one, which is dropped (off: the new one is refused). Secondary clients,
+    /// and clients in the broker's process, are not replaced.
     pub fn force_register(mut self, force: bool) -> Self {
         self.registry.force_register = force;
         self

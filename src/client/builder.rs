@@ -119,15 +119,22 @@ impl<C> Builder<C> {
         self
     }
 
-    /// The longest payload that is sent or received (256 MiB; at most 2 GiB).
+    /// The longest payload that is sent or received (256 MiB; at most 2 GiB). Sending a longer one is an error; when a
+    /// longer one arrives, other than to be read in place, the connection ends. The broker has a limit of its own, and
+    /// disconnects clients that send more.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.options.limits.max_payload = bytes.min(MAX_PAYLOAD);
         self
     }
 
-    /// After a lost connection, connect again, register under the same name and restore subscriptions and
-    /// exclusions. Whatever was waiting for a confirmation fails; [`Client::state`] reports the change. Off unless
-    /// asked for.
+    /// After a lost connection, connects again, registers under the same name and restores subscriptions, exclusions and
+    /// policies ([`SlowPolicy`](crate::SlowPolicy)). It tries for ever, with the pauses of [`Reconnect`], also when the
+    /// broker refuses the name. Off unless asked for.
+    ///
+    /// - The first connection is not tried again.
+    /// - What was accepted and not yet written is lost; what waits for a confirmation fails.
+    /// - Until there is a connection again, operations fail with [`SendError::Disconnected`](super::SendError::Disconnected).
+    /// - [`Client::state`] reports the changes.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.options.reconnect = Some(reconnect);
         self

@@ -16,7 +16,13 @@ pub(super) type Accepted = Result<Confirmation, Box<SendError>>;
 
 const _: () = assert!(size_of::<Poll<Accepted>>() <= 2 * size_of::<usize>());
 
-/// What the broker makes of an accepted operation; await it, or drop it to ignore it.
+/// What the broker makes of an accepted operation; await it, or drop it to ignore it. For an operation that was not to be
+/// confirmed there is nothing to wait for.
+///
+/// # Errors
+/// Awaiting it fails with [`SendError::Refused`] when the broker did not do it, with [`SendError::Timeout`] when the broker
+/// has not answered within [`Builder::timeout`](super::Builder::timeout), and with [`SendError::Disconnected`] when the
+/// connection ended before the answer came. After the last two, nobody knows whether it was done.
 #[derive(Debug)]
 pub struct Confirmation {
     answer: Answer,

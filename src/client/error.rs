@@ -44,8 +44,8 @@ pub enum ConnectError {
         /// Why.
         code: ResultCode,
     },
-    /// The connection ended amid the handshake.
-    #[error("the connection to {endpoint} ended amid the handshake: {source}")]
+    /// The connection ended during the handshake.
+    #[error("the connection to {endpoint} ended during the handshake: {source}")]
     Lost {
         /// Where.
         endpoint: Endpoint,

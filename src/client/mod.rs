@@ -165,17 +165,25 @@ impl Client {
         Operation::new(self, wire::Operation::Message, (target, None), payload.into())
     }
 
-    /// To every client whose name matches a mask: names split on `.`, `?` is one part, `*` all that follow.
+    /// To every client whose name matches a mask: names split on `.`, `?` is one part, `*` all that follow. Written as
+    /// [`send`](Client::send) says.
+    ///
+    /// Confirmed, it returns when the broker has handed the frame to everybody whom it is for, also if that is nobody or
+    /// somebody had no room for it.
     pub fn broadcast<'a>(&'a self, mask: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
         Operation::new(self, wire::Operation::Broadcast, (mask, None), payload.into())
     }
 
     /// To every client that has subscribed to a topic; written as [`send`](Client::send) says.
+    ///
+    /// Confirmed, it returns when the broker has handed the frame to everybody whom it is for, also if that is nobody or
+    /// somebody had no room for it.
     pub fn publish<'a>(&'a self, topic: &'a str, payload: impl Into<Content<'a>>) -> Operation<'a> {
         Operation::new(self, wire::Operation::Publish, (topic, None), payload.into())
     }
 
-    /// As [`publish`](Client::publish), but only to the primary client `receiver` and its secondaries.
+    /// As [`publish`](Client::publish), but only to the primary client `receiver` and its secondaries, if they have
+    /// subscribed. Confirmed, it returns also if none of them has, or one had no room for it.
     pub fn publish_for<'a>(
         &'a self,
         topic: &'a str,
@@ -187,12 +195,14 @@ impl Client {
 
     /// Memory to write a payload of `length` bytes into; then publish or send it like any payload.
     ///
-    /// On the lane it is shared memory that every local receiver reads in place. Where there is no lane, or no room in
-    /// shared memory at the moment, it is heap memory: this waits for no room. Sending it may then, for a moment, if it is large
-    /// and the broker was asked for room; so may sending large bytes that were no loan. Memory that was used before holds this
-    /// client's own older bytes, see [`loan_zeroed`](Client::loan_zeroed). A stream of payloads of 256 KiB and more whose
-    /// receivers are over 4 MiB behind leaves the processor to them (`sched_yield`) before the next is written; one that
-    /// writes its payloads and whose receivers are over 8 MiB behind sleeps instead, for 50 to about 150 microseconds.
+    /// On the lane, and for more than 512 bytes, it is shared memory, which receivers of the same user read in place; those
+    /// of other users get copies, unless [`ShmTrust`](crate::ShmTrust) says otherwise. Where there is no lane, or no room in
+    /// shared memory at the moment, it is heap memory: this waits for no room. Sending it may then wait for a moment, if it
+    /// is large and the broker was asked for room; so may sending large bytes that were no loan. Memory that was used before
+    /// holds this client's own older bytes, see [`loan_zeroed`](Client::loan_zeroed). A stream of payloads of 256 KiB and
+    /// more whose receivers are over 4 MiB behind leaves the processor to them (`sched_yield`) before the next is written;
+    /// one that writes its payloads and whose receivers are over 8 MiB behind sleeps instead, for 50 to about 150
+    /// microseconds.
     pub fn loan(&self, length: usize) -> Loan {
         #[cfg(feature = "shm")]
         if let Link::Remote(remote) = &self.inner.link
@@ -241,6 +251,8 @@ impl Client {
     ///
     /// A receive queue that is full drops the newest frames, unless a [`SlowPolicy`](crate::SlowPolicy) says otherwise;
     /// [`Frame::lost_before`] tells how many are missing.
+    ///
+    /// It can be dropped at any time, as in `select!`, without losing a frame.
     // Not async, which would move each frame once more.
     pub fn recv(&self) -> impl Future<Output = Option<Frame>> + Send + '_ {
         self.inner.queue.recv()
@@ -285,6 +297,9 @@ impl Client {
 
     /// Writes what was accepted and ends the connection, for all clones. Frames that have arrived can still be
     /// received.
+    ///
+    /// It takes [`Builder::timeout`] at most; what the broker has not taken by then is lost. [`flush`](Client::flush)
+    /// before it tells whether everything was written.
     pub async fn close(&self) {
         match &self.inner.link {
             Link::Remote(remote) => remote.close().await,

@@ -17,6 +17,13 @@ use crate::payload::{Content, Payload};
 use crate::policy::SlowPolicy;
 
 /// A message, broadcast or publication to be sent; await it.
+///
+/// # Errors
+/// Awaiting it fails with a [`SendError`] when the target, mask or topic is not legal, the payload is over the limit of
+/// this client, or there is no connection. Confirmed, it fails also when the broker refuses it ([`SendError::Refused`]:
+/// nobody has the name that a message is for, its receiver has no room, or the access rules forbid it), has not answered
+/// within [`Builder::timeout`](super::Builder::timeout), or has gone before it answered. What is not to be confirmed may be
+/// lost without an error.
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Operation<'a> {
@@ -150,6 +157,13 @@ impl Future for Operation<'_> {
 }
 
 /// A change of subscriptions or exclusions; await it.
+///
+/// # Errors
+/// Awaiting it fails with a [`SendError`] when a filter is not legal, or there is no connection. Confirmed, as it is unless
+/// [`qos`](Filters::qos) says otherwise, it fails also when the broker refuses a filter ([`SendError::Refused`]: the access
+/// rules forbid it, or this client has too many; the others of a list are in force), has not answered within
+/// [`Builder::timeout`](super::Builder::timeout), or has gone before it answered. With a policy that the broker does not
+/// take, it fails before anything is subscribed.
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Filters<'a> {

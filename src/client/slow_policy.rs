@@ -36,7 +36,8 @@ impl Client {
     /// operations wait as well while its receive queue is full: they are not to be awaited by whoever receives.
     ///
     /// # Errors
-    /// When the broker knows no policies (only Busway's does), or does not allow this one.
+    /// When the broker knows no policies (only Busway's does), does not allow this one, or has access rules that do not let
+    /// this client send messages to `.broker`.
     pub async fn slow_policy(&self, policy: SlowPolicy) -> Result<(), SendError> {
         self.set_policy(&[], policy).await
     }

@@ -13,13 +13,14 @@ use busway_shm::{
     Consumer, DownBell, OwnMemory, OwnSegment, PeerSegment, Producer, ReturnReader, Returns, UpBell, create_for_peer,
 };
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use zerocopy::IntoBytes;
 
 use super::account::Account;
 use super::budget::{Budget, Cost, Spent};
 use super::common::CommonArena;
 use super::down::{DownLane, Zombie};
+use super::errands::Errands;
 use super::intake::Intake;
 use super::options::BrokerOptions;
 use super::reason::LaneOff;
@@ -48,6 +49,7 @@ pub(crate) struct LaneHost {
     zombie_came: Notify,
     /// By user.
     common_arenas: Mutex<HashMap<u32, Weak<CommonArena>>>,
+    pub(super) errands: Arc<Errands>,
 }
 
 struct ZombieEntry {
@@ -82,13 +84,24 @@ impl Layouts {
 
 /// A lane that a client was offered.
 pub(crate) struct Offer {
-    layouts: Layouts,
     up: OwnedFd,
+    pid: i32,
+    prepared: Prepared,
+}
+
+/// What the broker has of it.
+struct Prepared {
+    layouts: Layouts,
     up_bell: UpBell,
     down: Arc<OwnSegment>,
     down_bell: DownBell,
     leavings: Leavings,
-    pid: i32,
+}
+
+/// A lane of which the client says that it has taken it over.
+pub(crate) struct Taking {
+    prepared: Prepared,
+    up: oneshot::Receiver<std::io::Result<PeerSegment>>,
 }
 
 /// A lane that a client has taken over.
@@ -113,6 +126,7 @@ impl LaneHost {
             zombies: Mutex::default(),
             zombie_came: Notify::new(),
             common_arenas: Mutex::default(),
+            errands: Arc::default(),
         })
     }
 
@@ -159,8 +173,8 @@ impl LaneHost {
             return Err(LaneOff::Zombies);
         }
         let layouts = Layouts::new(if self.budget.is_scarce() { NARROW_DOWN_RING } else { DOWN_RING });
-        // Two bells (one with two ends), the process, and a segment until it is mapped.
-        let cost = Cost { descriptors: 5, mappings: 2, bytes: layouts.bytes() };
+        // Two bells, the process, and a segment until it is mapped.
+        let cost = Cost { descriptors: 4, mappings: 2, bytes: layouts.bytes() };
         let spent = self.budget.spend(user, cost)?;
         let system = |error: std::io::Error| {
             tracing::debug!("no lane: {error}");
@@ -169,12 +183,15 @@ impl LaneHost {
         let up = create_for_peer(c"busway-up", layouts.up.total()).map_err(system)?;
         let (down, down_descriptor) = OwnSegment::create_control(c"busway-down", layouts.down).map_err(system)?;
         down.write(busway_shm::layout::HEADER, self.header(layouts, limits).as_bytes());
-        let (up_bell, down_bell) = (UpBell::new().map_err(system)?, DownBell::new().map_err(system)?);
+        let up_bell = UpBell::new().map_err(system)?;
+        let is_own = user == rustix::process::geteuid().as_raw();
+        let made = if is_own { DownBell::of_trusted() } else { DownBell::new() };
+        let (down_bell, waiter) = made.map_err(system)?;
         let descriptors = vec![
             up.try_clone().map_err(system)?,
             down_descriptor,
             up_bell.as_fd().try_clone_to_owned().map_err(system)?,
-            down_bell.waiting_end().try_clone_to_owned().map_err(system)?,
+            waiter,
         ];
         // Only now: from here on a read may end before the socket is drained, which matters to who reads bytes alone.
         socket.attest_senders().map_err(|_| LaneOff::Unidentified)?;
@@ -184,7 +201,8 @@ impl LaneHost {
         });
         outbox.flush();
         let leavings = Leavings { pidfd, user, spent: Arc::new(spent) };
-        Ok(Offer { layouts, up, up_bell, down: Arc::new(down), down_bell, leavings, pid: identity.pid })
+        let prepared = Prepared { layouts, up_bell, down: Arc::new(down), down_bell, leavings };
+        Ok(Offer { up, pid: identity.pid, prepared })
     }
 
     fn header(&self, layouts: Layouts, limits: &Limits) -> Header {
@@ -231,46 +249,75 @@ impl LaneHost {
 impl Offer {
     /// What it costs. Whoever keeps it while the connection lasts counts descriptors that may never be read.
     pub(crate) fn spent(&self) -> Arc<Spent> {
-        Arc::clone(&self.leavings.spent)
+        Arc::clone(&self.prepared.leavings.spent)
     }
 
-    /// The client has taken the lane over; `sender` is the process that says so.
+    /// The client has taken the lane over; `sender` is the process that says so. Begins to take over what it has allocated.
     ///
     /// # Errors
     /// Why there will be no lane after all.
-    pub(crate) fn accept(
-        self,
-        host: &Arc<LaneHost>,
-        sender: Option<i32>,
-        (outbox, limits, queue, receiver): (&Arc<Outbox>, Limits, OutboxLimits, u64),
-    ) -> Result<Accepted, LaneOff> {
+    pub(crate) fn take(self, host: &LaneHost, sender: Option<i32>) -> Result<Taking, LaneOff> {
         if sender != Some(self.pid) {
             return Err(LaneOff::OtherProcess);
         }
-        let Layouts { up: up_layout, down: down_layout } = self.layouts;
-        let failed = |error: std::io::Error| {
-            tracing::debug!("no lane: {error}");
-            LaneOff::ClientFailed
+        let (length, spent) = (self.prepared.layouts.up.total(), self.spent());
+        let Self { up, prepared, .. } = self;
+        let up = host.errands.begin(prepared.leavings.user, move || {
+            let adopted = PeerSegment::adopt(&up, length);
+            // The descriptor counts until here.
+            drop((up, spent));
+            adopted
+        });
+        Ok(Taking { prepared, up })
+    }
+}
+
+impl Taking {
+    /// The lane, once that is done; it may take `patience`.
+    ///
+    /// # Errors
+    /// Why there will be no lane after all.
+    pub(crate) async fn finish(
+        self,
+        host: &Arc<LaneHost>,
+        patience: Duration,
+        (outbox, limits, queue, receiver): (&Arc<Outbox>, Limits, OutboxLimits, u64),
+    ) -> Result<Accepted, LaneOff> {
+        let Self { prepared: Prepared { layouts, up_bell, down, down_bell, leavings }, up } = self;
+        let Layouts { up: up_layout, down: down_layout } = layouts;
+        let up = match tokio::time::timeout(patience, up).await {
+            Ok(Ok(Ok(up))) => Arc::new(up),
+            Ok(Ok(Err(error))) => {
+                tracing::debug!("no lane: {error}");
+                return Err(LaneOff::ClientFailed);
+            }
+            Ok(Err(_)) => return Err(LaneOff::System),
+            Err(_) => {
+                tracing::warn!(
+                    user = leavings.user,
+                    "no lane: a process of this user holds up what it was to allocate"
+                );
+                return Err(LaneOff::ClientFailed);
+            }
         };
-        let spent = self.spent();
-        let up = Arc::new(PeerSegment::adopt(&self.up, up_layout.total()).map_err(failed)?);
-        let bell = Watch::new(self.up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
-        let user = self.leavings.user;
+        let spent = Arc::clone(&leavings.spent);
+        let bell = Watch::new(up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
+        let user = leavings.user;
         let arena_bytes = host.options.arena_bytes;
         // Nobody holds a fair part of more than the client can get.
         let quota = (SLOTS, usize::try_from(arena_bytes.min(host.budget.user_bytes())).unwrap_or(usize::MAX));
-        let account = Account::new(Returns::new(Arc::clone(&self.down), down_layout), quota, user);
+        let account = Account::new(Returns::new(Arc::clone(&down), down_layout), quota, user);
         let lane = DownLane::new(
-            Producer::new(Arc::clone(&self.down), Arc::clone(&up), down_layout),
+            Producer::new(Arc::clone(&down), Arc::clone(&up), down_layout),
             ReturnReader::new(Arc::clone(&up), up_layout),
             SLOTS,
-            self.down_bell,
+            down_bell,
             outbox,
             (queue, user, host.options.trust, receiver),
             (spent, host.common_arena(user)),
         );
-        let consumer = Consumer::new(self.down, up, up_layout);
+        let consumer = Consumer::new(down, up, up_layout);
         let intake = Intake::new(consumer, (&lane, account), host, outbox, limits, arena_bytes);
-        Ok(Accepted { lane, intake, bell, leavings: self.leavings })
+        Ok(Accepted { lane, intake, bell, leavings })
     }
 }

@@ -20,6 +20,7 @@ use super::down::DownLane;
 use super::fragments::{Fragments, Piece};
 use super::host::LaneHost;
 use super::intake::arenas::PendingArena;
+pub(crate) use super::intake::arenas::{Adopted, Adoption};
 use super::intake::run::Rest;
 use super::{COPY_MAX, Routed};
 use crate::payload::Payload;
@@ -43,6 +44,10 @@ pub(crate) struct Intake {
     arenas: Arc<ClientArenas>,
     /// The arena that the client has been given and has not taken over.
     pending: Option<PendingArena>,
+    /// The same, when it has: until somebody takes it to wait for it, ...
+    adoption: Option<Adoption>,
+    /// ... and as long as it takes.
+    is_adopting: bool,
     questions: Questions,
     /// Records that may be read before others have their turn.
     turn: usize,
@@ -117,6 +122,8 @@ impl Intake {
             segments: HashMap::new(),
             arenas: Arc::default(),
             pending: None,
+            adoption: None,
+            is_adopting: false,
             questions: Questions::default(),
             turn: 0,
             fragments: Fragments::new(1, limits.max_payload),

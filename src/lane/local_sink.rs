@@ -124,7 +124,14 @@ impl Sink for Arc<LocalSink> {
 
     fn close(&self) -> Level {
         // The lane first: what is written into it after the client has seen the end of the socket nobody gives back.
-        let (lane, socket) = (self.close_lane(), self.socket.close());
+        let (lane, socket) = match self.lane.get() {
+            Some(_) => (self.close_lane(), self.socket.close()),
+            // It may be about to switch to one, and notices from here on that it cannot.
+            None => {
+                let socket = self.socket.close();
+                (self.close_lane(), socket)
+            }
+        };
         Level { frames: socket.frames + lane.frames, bytes: socket.bytes + lane.bytes, ..socket }
     }
 

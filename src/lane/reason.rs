@@ -13,7 +13,8 @@ pub enum LaneOff {
     Disabled = 1,
     /// The client speaks another version of it.
     Version = 2,
-    /// The kernel does not tell the client's process.
+    /// The kernel does not tell the broker the client's process: it is older than Linux 6.5, or the broker is in a container
+    /// and the client outside of it.
     Unidentified = 3,
     /// The socket is used by another process than the one that connected.
     OtherProcess = 4,
@@ -66,7 +67,10 @@ impl fmt::Display for LaneOff {
             Self::NotAsked => "the client has not asked for it",
             Self::Disabled => "it is switched off at the broker",
             Self::Version => "the client speaks another version of it",
-            Self::Unidentified => "the kernel does not tell the client's process (Linux 6.5 or newer does)",
+            Self::Unidentified => {
+                "the kernel does not tell the client's process (it takes Linux 6.5 or newer, and a broker in a container \
+                 does not see processes outside of it)"
+            }
             Self::OtherProcess => "the socket is used by another process than the one that connected",
             Self::Descriptors => "the broker's descriptors for lanes are used up (raise its limit of open files)",
             Self::Mappings => "the broker's mappings for lanes are used up (raise vm.max_map_count)",

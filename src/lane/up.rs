@@ -15,8 +15,8 @@ use busway_net::link::{Outbox, OutboxLimits, Refused};
 use busway_net::wire::{Limits, Operation, QoS};
 use busway_shm::layout::{ControlLayout, HEADER, Head, Header, MAGIC, PAGE, VERSION, operation};
 use busway_shm::{
-    Arenas, Consumer, Descriptor, DownWaiter, OwnSegment, Parts, PeerMemory, PeerSegment, Producer, ReturnReader,
-    Returns, Slots, UpBell, Violation, record_length,
+    Arenas, Consumer, Descriptor, OwnSegment, Parts, PeerMemory, PeerSegment, Producer, ReturnReader, Returns, Slots,
+    UpBell, Violation, record_length,
 };
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
@@ -118,7 +118,7 @@ impl UpLane {
             user: rustix::process::geteuid().as_raw(),
         });
         let intake = DownIntake::new(Consumer::new(up, down, down_layout), &lane, limits.max_payload);
-        Ok(TakenOver { lane, intake, bell: DownWaiter::received(down_bell)?.into_descriptor() })
+        Ok(TakenOver { lane, intake, bell: down_bell })
     }
 
     /// Accepts a message, broadcast or publication. A large payload moves into an arena, if there is room or will soon

@@ -20,6 +20,12 @@ use crate::wall_clock;
 const REQUEST_HEAD: usize = 6;
 
 /// A call to be made; await it.
+///
+/// # Errors
+/// Awaiting it fails with a [`CallError`] when the peer answers with an error, or cannot answer: it is not there, has no
+/// room for the request, or leaves during the call; when this client may not send to it, or the connection is lost; and when
+/// the deadline has passed, after which nobody knows whether it was done. A NUL byte in the method's name is an error, too,
+/// and so are typed parameters that cannot be packed, or a result that is not of the type expected.
 #[must_use = "nothing is called until it is awaited"]
 pub struct Call<'a, R = Payload> {
     wish: Wish<'a>,
@@ -128,6 +134,10 @@ async fn lost(connection: &mut watch::Receiver<ConnectionState>) {
 }
 
 /// A call without reply to be made; await it.
+///
+/// # Errors
+/// Awaiting it fails with a [`CallError`] when the method's name has a NUL byte in it, or when the request is not accepted
+/// for sending or not confirmed, as an [`Operation`](crate::client::Operation) does.
 #[must_use = "nothing is called until it is awaited"]
 pub struct Call0<'a> {
     rpc: &'a Rpc,

@@ -69,3 +69,23 @@ async fn frames_after_a_pause_are_found_on_sockets() {
     })
     .await;
 }
+
+/// More rings than the bell has room for, each of which has to be heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sleeps_before_each_frame_hears_each_ring() {
+    keep(async {
+        let bus = Bus::with(|builder| builder.busy_poll(Duration::ZERO)).await;
+        let connect = async |name| {
+            let client = Client::builder(bus.socket(), name).busy_poll(Duration::ZERO).connect().await.unwrap();
+            on_lane(&client).await;
+            client
+        };
+        let (one, other) = (connect("one").await, connect("other").await);
+        for number in 0..10_000_u32 {
+            let (from, to) = if number % 2 == 0 { (&one, &other) } else { (&other, &one) };
+            from.send(to.name(), &number.to_le_bytes()).await.unwrap();
+            assert_eq!(next(to).await.payload().as_slice(), number.to_le_bytes());
+        }
+    })
+    .await;
+}

@@ -63,8 +63,9 @@ impl SilentBroker {
         let up = create_for_peer(c"silent-up", total).expect("a segment");
         let (down, down_descriptor) = OwnSegment::create(c"silent-down", total, 0).expect("a segment");
         down.write(HEADER, header().as_bytes());
-        let (up_bell, down_bell) = (UpBell::new().expect("a bell"), DownBell::new().expect("a bell"));
-        let descriptors = [up.as_fd(), down_descriptor.as_fd(), up_bell.as_fd(), down_bell.waiting_end()];
+        let up_bell = UpBell::new().expect("a bell");
+        let (down_bell, waiter) = DownBell::of_trusted().expect("a bell");
+        let descriptors = [up.as_fd(), down_descriptor.as_fd(), up_bell.as_fd(), waiter.as_fd()];
         send(&stream, &BrokerTag::Offer.encode(), &descriptors);
         await_tag(&mut stream, |tag| matches!(tag, ClientTag::Ready));
         let up = PeerSegment::adopt(&up, total).expect("the client has allocated it");

@@ -11,7 +11,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use crate::support::{GREETING, Request, WATCHDOG, code, registration};
 
-pub(crate) const REQUEST: &[u8; 9] = b"BUSW\0\x01\x04\0\0";
+pub(crate) const REQUEST: &[u8; 9] = b"BUSW\0\x01\x05\0\0";
 pub(crate) const READY: &[u8; 9] = b"BUSW\0\x02\0\0\0";
 pub(crate) const FAILED: &[u8; 9] = b"BUSW\0\x03\0\0\0";
 const OFFER: &[u8; 6] = b"\0BUS\x01\0";

@@ -118,7 +118,7 @@ fn a_small_budget_for_arenas_means_copies_beyond_it() {
     run(async {
         let (from, to) = (decided(broker.socket(), "from").await, decided(broker.socket(), "to").await);
         assert_eq!((from.transport(), to.transport()), (Transport::Lane, Transport::Lane));
-        assert_eq!(exchange(&from, &to, 10, 24 << 20).await, 0);
+        assert_eq!(exchange(&from, &to, 4, 24 << 20).await, 0);
         let in_place = exchange(&from, &to, 50, 100_000).await;
         assert!(in_place > 0, "what fits goes in place");
         assert_eq!(places(&broker, "to").0, in_place as u64, "as the broker counts");

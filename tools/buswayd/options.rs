@@ -24,11 +24,15 @@ use crate::values::{
 /// runtime directory, or the sockets that systemd passes. RUST_LOG sets what is logged (for example RUST_LOG=debug).
 ///
 /// A configuration file (--config) has the same words as keys, and access rules: who may connect under which name, and
-/// to what each may send messages, publish, subscribe and broadcast. What the command line says goes before the file.
+/// to what each may send messages, publish, subscribe and broadcast. Switches are true or false there, and bind is a
+/// list; max-subscriptions and slow-receivers-by-name exist only there. The command line takes precedence over the file.
 /// SIGHUP puts the access rules of the file in force as they are then; a file with an error changes nothing. Without a file
 /// it ends a broker that was started from a terminal, and does nothing to others.
 ///
 /// Sizes are bytes, or have a suffix: K, M or G, or the same as KiB, MiB or GiB; all are powers of 1024.
+///
+/// Exit codes: 0 when SIGTERM or SIGINT has ended it (with -D: when it listens), 1 when it could not start or has failed,
+/// 2 for wrong usage or an error in the configuration file.
 #[derive(Debug, Parser, PartialEq)]
 #[command(name = "buswayd", version)]
 pub(crate) struct Options {
@@ -40,7 +44,7 @@ pub(crate) struct Options {
     #[arg(short = 'B', long = "bind", value_name = "ENDPOINT", value_parser = endpoint)]
     bind: Vec<String>,
 
-    /// Read options and access rules from this file (TOML); options on the command line go before it
+    /// Read options and access rules from this file (TOML); options on the command line take precedence over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -73,8 +77,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 16384, value_name = "BYTES")]
     buf_size: usize,
 
-    /// Upper bound for the time that a frame waits in a write buffer, in microseconds; never used up: buffers are
-    /// written at the end of each batch
+    /// Accepted for compatibility, without effect: buffers are written at the end of each batch (microseconds)
     #[arg(long, default_value_t = 10, value_name = "MICROSECONDS")]
     buf_ttl: u64,
 
@@ -96,7 +99,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = wait_seconds)]
     max_wait: Duration,
 
-    /// Longest payload (suffixes K, M, G; at most 2G)
+    /// Longest payload (suffixes K, M, G; at most 2G); who sends a longer one is disconnected
     #[arg(long, default_value = "256M", value_name = "BYTES", value_parser = payload_bytes)]
     max_payload: usize,
 
@@ -125,13 +128,14 @@ pub(crate) struct Options {
     #[arg(long, default_value = "1G", value_name = "BYTES", value_parser = bytes)]
     shm_client_bytes: usize,
 
-    /// Microseconds for which the broker looks at a lane before it sleeps, while a client's frames come that close
-    /// after each other (or up to four times as many, where waking a processor takes long) and come sooner for it, for a
-    /// part of a processor; 0: never
+    /// Microseconds for which the broker looks for the next frame of a lane before it sleeps, up to four times as many
+    /// where waking a processor takes long; 0: never. It looks only while frames come sooner for it, or come within a
+    /// quarter of that time after each other, and looking takes a part of a processor
     #[arg(long, default_value_t = 100, value_name = "MICROSECONDS", value_parser = spin_micros)]
     spin: u64,
 
-    /// A new client takes over the name of an older one, which is dropped
+    /// A new client takes over the name of an older one, which is dropped; names of secondary clients (NAME%%N) are not
+    /// taken
     #[arg(long)]
     force_register: bool,
 

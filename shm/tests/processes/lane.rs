@@ -1,6 +1,6 @@
 //! A whole lane between two processes, as far as this crate goes: rings, bells, room and returned slots.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use busway_shm::layout::{ControlLayout, GRANULE};
@@ -9,7 +9,6 @@ use busway_shm::{
     ReturnReader, Returns, Slots, UpBell, create_for_peer,
 };
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::peer::{Line, Peer};
@@ -49,7 +48,10 @@ pub(crate) fn play_client(line: &Line) {
     let own = Arc::new(OwnSegment::take_over(up, layout.total()).expect("the segment is as announced"));
     let down = Arc::new(PeerSegment::map(line.receive(), layout.total()).expect("the segment is as announced"));
     let bell = UpBell::received(line.receive());
-    let waiter = DownWaiter::received(line.receive()).expect("a pipe").into_descriptor();
+    let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let end = line.receive();
+    let rings = DownWaiter::of(&end).expect("a bell");
+    waiter.add(&end, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0)).unwrap();
     line.say(b'r');
     assert_eq!(line.hear(), b's');
 
@@ -78,9 +80,9 @@ pub(crate) fn play_client(line: &Line) {
         let may_wait = !is_full || !producer.arm_space(layout.max_record()).expect("an honest broker");
         let is_done = sent == RECORDS && held == RECORDS;
         if may_wait && consumer.arm().expect("an honest broker") && !is_done {
-            let waited = poll(&mut [PollFd::new(waiter.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+            let waited = waiter.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE);
             assert!(matches!(waited, Ok(1) | Err(Errno::EINTR)), "a bell: {waited:?}");
-            DownWaiter::hush(&waiter);
+            rings.hush(&end);
         }
     }
     line.say(b'd');
@@ -90,16 +92,21 @@ pub(crate) fn play_client(line: &Line) {
 /// Each record of the broker takes a slot, and waits when none is free.
 #[test]
 fn two_processes_exchange_records_and_slots() {
+    exchange(DownBell::new().unwrap());
+    exchange(DownBell::of_trusted().unwrap());
+}
+
+fn exchange((bell, waiter): (DownBell, OwnedFd)) {
     let layout = layout();
     let up = create_for_peer(c"up", layout.total()).unwrap();
     let (own, down) = OwnSegment::create(c"down", layout.total(), layout.total()).unwrap();
     let own = Arc::new(own);
-    let (bell, up_bell) = (DownBell::new().unwrap(), UpBell::new().unwrap());
+    let up_bell = UpBell::new().unwrap();
     let client = Peer::start("client");
     client.line.send(&up);
     client.line.send(&down);
     client.line.send(&up_bell);
-    client.line.send(bell.waiting_end());
+    client.line.send(&waiter);
     assert_eq!(client.line.hear(), b'r');
     let peer = Arc::new(PeerSegment::adopt(&up, layout.total()).unwrap());
     let watcher = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();

@@ -133,7 +133,7 @@ fn a_process_plays_its_role() {
         "forker" => forks::play_forker(),
         "client" => lane::play_client(&line),
         "ringer" => bells::play_ringer(),
-        "deaf" => bells::play_deaf(&line),
+        "holder" => bells::play_holder(&line),
         "limited" => limits::play_limited(),
         _ => panic!("there is no role '{role}'"),
     }

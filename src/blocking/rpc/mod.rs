@@ -58,6 +58,7 @@ use service::Service;
 /// may finish, requests that wait are refused, frames dropped, and the connection ends unless the application has a
 /// clone of the client. Handlers that keep a clone of the `Rpc` of their own service keep it alive, until
 /// [`close`](Rpc::close) or the end of the connection.
+#[must_use = "serving ends when it is dropped"]
 #[derive(Clone)]
 pub struct Rpc {
     /// Ends before the client is let go of.

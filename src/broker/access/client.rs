@@ -75,7 +75,8 @@ impl ClientAccess {
         self
     }
 
-    /// What it may publish: topic filters.
+    /// What it may publish: topic filters. A publication for one client needs the right to send
+    /// [messages](ClientAccess::message) to that client as well.
     pub fn publish(mut self, filters: Permission) -> Self {
         self.publish = filters;
         self

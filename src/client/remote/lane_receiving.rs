@@ -23,9 +23,10 @@ pub(super) struct Side {
     lane: Arc<UpLane>,
     intake: DownIntake,
     bell: Watch,
-    is_switched: bool,
+    waiter: DownWaiter,
     /// The broker's end of the bell is closed; the socket tells of the rest.
     is_mute: bool,
+    is_switched: bool,
     /// Looks at the ring since others had their turn.
     looks: u32,
 }
@@ -34,7 +35,7 @@ impl Side {
     /// The bell has rung.
     fn hush(&mut self, rung: std::io::Result<()>) -> Result<(), String> {
         rung.map_err(|error| error.to_string())?;
-        self.is_mute = !DownWaiter::hush(&self.bell);
+        self.is_mute = !self.waiter.hush(&self.bell);
         Ok(())
     }
 
@@ -210,6 +211,7 @@ impl Remote {
     fn take_over(&self, descriptors: Vec<OwnedFd>) -> std::io::Result<Side> {
         let with = (self.options.outbox, &self.options.limits, self.options.shm_trust);
         let TakenOver { lane, intake, bell } = UpLane::take_over(descriptors, &self.outbox, with)?;
+        let waiter = DownWaiter::of(&bell)?;
         let bell = Watch::new(bell)?;
         self.lane.place(Arc::clone(&lane));
         self.outbox.switch(&ClientTag::Ready.encode());
@@ -217,6 +219,6 @@ impl Remote {
         self.outbox.flush();
         // Somebody may have used the lane before it was on, and flushed the socket alone.
         lane.flush();
-        Ok(Side { lane, intake, bell, is_switched: false, is_mute: false, looks: 0 })
+        Ok(Side { lane, intake, bell, waiter, is_mute: false, is_switched: false, looks: 0 })
     }
 }

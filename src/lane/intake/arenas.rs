@@ -1,11 +1,14 @@
 //! What a client says of the lane itself, and the arenas that it is given.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use busway_net::link::Body as SocketBody;
 use busway_shm::layout::{PAGE, operation};
 use busway_shm::{Descriptor, PeerSegment, Violation, create_for_peer};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::Intake;
 use crate::lane::account::{Arena, Segment};
@@ -25,6 +28,42 @@ pub(super) struct PendingArena {
     counted: ClientArena,
 }
 
+/// An arena that is being taken over.
+pub(crate) struct Adoption {
+    number: u32,
+    length: usize,
+    outcome: oneshot::Receiver<(PendingArena, io::Result<PeerSegment>)>,
+}
+
+/// What has become of it.
+pub(crate) struct Adopted {
+    number: u32,
+    length: usize,
+    arena: Option<(PendingArena, PeerSegment)>,
+}
+
+impl Adoption {
+    /// Waits until it is done. It may be dropped, and waited for again, but not after it was done.
+    pub(crate) async fn done(&mut self) -> Adopted {
+        let outcome = (&mut self.outcome).await.ok();
+        self.adopted(outcome)
+    }
+
+    /// The same, if it is done already.
+    pub(crate) fn done_already(&mut self) -> Option<Adopted> {
+        match self.outcome.try_recv() {
+            Ok(outcome) => Some(self.adopted(Some(outcome))),
+            Err(TryRecvError::Closed) => Some(self.adopted(None)),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+
+    fn adopted(&self, outcome: Option<(PendingArena, io::Result<PeerSegment>)>) -> Adopted {
+        let arena = outcome.and_then(|(pending, map)| Some((pending, map.ok()?)));
+        Adopted { number: self.number, length: self.length, arena }
+    }
+}
+
 impl Intake {
     pub(super) fn control(&mut self, descriptor: &Descriptor) -> Result<(), Violation> {
         let number = descriptor.segment.get();
@@ -34,7 +73,7 @@ impl Intake {
                 let token = descriptor.offset.get();
                 match self.pending.take_if(|pending| (pending.number, pending.token) == (number, token)) {
                     Some(pending) => {
-                        self.adopt(pending, is_done);
+                        self.begin_to_adopt(pending, is_done);
                     }
                     None => self.down.introduced(number, token, is_done),
                 }
@@ -43,7 +82,7 @@ impl Intake {
             operation::ARENA_WANTED => {
                 let length = usize::try_from(descriptor.offset.get()).map_err(|_| Violation::Length)?;
                 // One at a time; the client waits for the answer.
-                if self.pending.is_some() || length == 0 || !length.is_multiple_of(PAGE) {
+                if self.pending.is_some() || self.is_adopting || length == 0 || !length.is_multiple_of(PAGE) {
                     return Err(Violation::Descriptor);
                 }
                 if !self.offer_arena(length) {
@@ -80,10 +119,30 @@ impl Intake {
     }
 
     /// The client has taken an arena over, or could not.
-    fn adopt(&mut self, pending: PendingArena, is_done: bool) {
-        let PendingArena { number, token: _, descriptor, length, spent, counted } = pending;
-        let map = if is_done { PeerSegment::adopt(&descriptor, length).ok() } else { None };
-        let Some(map) = map else { return self.answer(operation::ARENA_REFUSED, number, length) };
+    fn begin_to_adopt(&mut self, pending: PendingArena, is_done: bool) {
+        let (number, length) = (pending.number, pending.length);
+        if !is_done {
+            return self.answer(operation::ARENA_REFUSED, number, length);
+        }
+        let outcome = self.host.errands.begin(self.account.user, move || {
+            let map = PeerSegment::adopt(&pending.descriptor, pending.length);
+            (pending, map)
+        });
+        self.is_adopting = true;
+        self.adoption = Some(Adoption { number, length, outcome });
+    }
+
+    /// An arena that has begun to be taken over: whoever gets it waits for it, and then says what has become of it.
+    pub(crate) fn take_adoption(&mut self) -> Option<Adoption> {
+        self.adoption.take()
+    }
+
+    /// An arena is taken over, or could not be.
+    pub(crate) fn adopted(&mut self, adopted: Adopted) {
+        self.is_adopting = false;
+        let Adopted { number, length, arena } = adopted;
+        let Some((pending, map)) = arena else { return self.answer(operation::ARENA_REFUSED, number, length) };
+        let PendingArena { descriptor, spent, counted, .. } = pending;
         let owner = self.account.user;
         let segment = Segment { number, length, descriptor, owner, _spent: spent, _counted: Some(counted) };
         let segment = Arc::new(segment);

@@ -1,4 +1,5 @@
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use busway_net::link::{Chunk, OutboxLimits, Socket};
 use busway_shm::layout::VERSION;
@@ -27,7 +28,8 @@ async fn lane() -> (Arc<UpLane>, Intake) {
     while !matches!(readiness.read_with(&mut bytes, &mut [0; 64], &mut descriptors).unwrap(), Chunk::Empty) {}
     let own = Arc::new(Outbox::new(LIMITS, Handle::current()));
     let taken = UpLane::take_over(descriptors, &own, (LIMITS, &limits, ShmTrust::All)).unwrap();
-    let accepted = offer.accept(&host, Some(identity.pid), (&outbox, limits, LIMITS, 1)).unwrap();
+    let taking = offer.take(&host, Some(identity.pid)).unwrap();
+    let accepted = taking.finish(&host, Duration::MAX, (&outbox, limits, LIMITS, 1)).await.unwrap();
     (taken.lane, accepted.intake)
 }
 

@@ -27,8 +27,7 @@ fn lane_of(layout: ControlLayout) -> io::Result<Arc<UpLane>> {
         ..Header::new_zeroed()
     };
     own.write(HEADER, header.as_bytes());
-    let (up_bell, down_bell) = (UpBell::new().unwrap(), DownBell::new().unwrap());
-    let bells = [up_bell.into_descriptor(), down_bell.waiting_end().try_clone_to_owned().unwrap()];
+    let bells = [UpBell::new().unwrap().into_descriptor(), DownBell::of_trusted().unwrap().1];
     let descriptors = [up, down].into_iter().chain(bells).collect();
     let outbox = Arc::new(Outbox::new(LIMITS, Handle::current()));
     UpLane::take_over(descriptors, &outbox, (LIMITS, &Limits::default(), ShmTrust::All)).map(|taken| taken.lane)

@@ -61,16 +61,18 @@ where
             let mut pool = Pool::default();
             let mut assembler = Assembler::new(grammar());
             bencher.iter(|| {
-                let mut rest = stream.as_slice();
+                let (mut rest, mut decoded) = (stream.as_slice(), 0);
                 while !rest.is_empty() {
                     let room = assembler.room(&mut pool);
                     let count = rest.len().min(room.capacity() - room.len());
                     room.extend_from_slice(&rest[..count]);
                     rest = &rest[count..];
-                    while let Ok(Some(frame)) = assembler.next(&mut pool) {
+                    while let Some(frame) = assembler.next(&mut pool).expect("the frames are well made") {
                         black_box(frame.payload.len());
+                        decoded += 1;
                     }
                 }
+                assert_eq!(decoded, FRAMES, "every frame is there");
             });
         });
     }

@@ -12,20 +12,25 @@ use busway::broker::Broker;
 use busway::client::Transport;
 use busway_net::Pool;
 use busway_net::wire::{Assembler, ClientFrames, FrameKind, Operation, QoS, encode_broker_head, encode_client_head};
+use busway_shm::layout::ControlLayout;
+use busway_shm::{Consumer, Descriptor, HeapMemory, Parts, Producer};
 
 /// Frames that come in one read.
 const BATCH: u32 = 100;
 const PAYLOAD: [u8; 64] = [0xEE; 64];
 const TOPIC: &str = "bench/topic";
+/// As a lane has them to begin with.
+const LAYOUT: ControlLayout = ControlLayout { ring: 64 << 10, slots: 256 };
 
 type Case = fn(u32);
 
-const CASES: [(&str, Case); 6] = [
+const CASES: [(&str, Case); 7] = [
     ("encode_client_head", encode_client),
     ("encode_broker_head", encode_broker),
     ("decode_64_bytes", decode),
     ("route_to_1", |times| route(times, 1)),
     ("route_to_10", |times| route(times, 10)),
+    ("ring_64_bytes", ring),
     ("lane_64_bytes", lane),
 ];
 
@@ -87,6 +92,13 @@ fn decode(times: u32) {
             black_box(frame.payload.len());
         }
     }
+    // Counted once, at the end: an assembler that has failed, or has anything left, does not do it.
+    assembler.room(&mut pool).extend_from_slice(&stream);
+    let mut decoded = 0;
+    while assembler.next(&mut pool).expect("the frames are well made").is_some() {
+        decoded += 1;
+    }
+    assert_eq!(decoded, BATCH, "every frame is there");
 }
 
 fn route(times: u32, receivers: usize) {
@@ -101,9 +113,36 @@ fn route(times: u32, receivers: usize) {
     for _ in 0..times {
         sender.publish(TOPIC, &PAYLOAD).try_enqueue().expect("the broker takes a frame");
         for receiver in &receivers {
-            black_box(receiver.try_recv());
+            assert!(black_box(receiver.try_recv()).is_some(), "the frame is there");
         }
     }
+}
+
+/// A record into a ring and out of it, as two processes do it that share the memory.
+fn ring(times: u32) {
+    let (own, peer) = (HeapMemory::new(LAYOUT.total()), HeapMemory::new(LAYOUT.total()));
+    let mut producer = Producer::new(own.clone(), peer.clone(), LAYOUT);
+    let mut consumer = Consumer::new(peer, own, LAYOUT);
+    let name = TOPIC.as_bytes();
+    let length = u16::try_from(name.len()).expect("a short name");
+    let payload = u32::try_from(PAYLOAD.len()).expect("a short payload");
+    let descriptor = Descriptor { operation: 1, name: length.into(), payload: payload.into(), ..Descriptor::default() };
+    let (mut names, mut copied, mut received) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..times / BATCH {
+        for _ in 0..BATCH {
+            assert_eq!(producer.push(&descriptor, Parts { name, second: b"" }, &PAYLOAD), Ok(true), "it has room");
+        }
+        black_box(producer.must_ring());
+        while let Ok(Some(record)) = consumer.next_record() {
+            copied.clear();
+            consumer.copy_names(&record, &mut names);
+            consumer.copy_payload(&record, &mut copied);
+            black_box((&names, &copied));
+            received += 1;
+        }
+        black_box(consumer.release());
+    }
+    assert_eq!(received, times / BATCH * BATCH, "every record is there");
 }
 
 /// All three processes' shares of a frame over the lane, in one; the few system calls of a batch are among it.
@@ -120,7 +159,7 @@ fn lane(times: u32) {
                 sender.publish(TOPIC, &PAYLOAD).await.expect("the lane takes a frame");
             }
             for _ in 0..BATCH {
-                black_box(receiver.recv().await);
+                assert!(black_box(receiver.recv().await).is_some(), "the frame is there");
             }
         }
         broker.shut_down().await;

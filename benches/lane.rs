@@ -33,12 +33,15 @@ fn ring(criterion: &mut Criterion) {
                     assert_eq!(producer.push(&descriptor, parts, &payload), Ok(true));
                 }
                 black_box(producer.must_ring());
+                let mut taken = 0;
                 while let Ok(Some(record)) = consumer.next_record() {
                     copied.clear();
                     consumer.copy_names(&record, &mut names);
                     consumer.copy_payload(&record, &mut copied);
                     black_box((&names, &copied));
+                    taken += 1;
                 }
+                assert_eq!(taken, BATCH, "every record is there");
                 black_box(consumer.release());
             });
         });

@@ -12,7 +12,8 @@ use busway::broker::Broker;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 
-/// Subscriptions that do not match.
+/// Subscriptions that do not match, which measurements are named by. Those that match come on top: 2,048 exact ones, one
+/// for each topic, or a single one with a wildcard.
 const OTHERS: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
 /// Twice as many as a cache holds.
 const UNCACHED_TOPICS: usize = 2048;
@@ -34,7 +35,7 @@ struct Kind {
 const KINDS: [Kind; 3] = [
     Kind { name: "exact", matching: || topics(UNCACHED_TOPICS), other: |number| format!("bench/other{number}/value") },
     Kind { name: "plus", matching: || vec!["bench/+/value".into()], other: |number| format!("bench/+/other{number}") },
-    Kind { name: "hash", matching: || vec!["bench/#".into()], other: |number| format!("other{number}/#") },
+    Kind { name: "hash", matching: || vec!["bench/#".into()], other: |number| format!("bench/other{number}/#") },
 ];
 
 fn topics(count: usize) -> Vec<String> {
@@ -85,7 +86,7 @@ fn topic_match(criterion: &mut Criterion) {
             let sender = scene.client("sender");
             for (name, topics) in [("cached", topics(1)), ("uncached", topics(UNCACHED_TOPICS))] {
                 let mut turn = topics.iter().cycle();
-                group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                group.bench_function(BenchmarkId::new(name, format!("{count}_others")), |bencher| {
                     bencher.iter(|| {
                         if let Some(topic) = turn.next() {
                             publish(&sender, topic, &receiver);

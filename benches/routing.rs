@@ -21,7 +21,7 @@ async fn round(publisher: &Client, subscribers: &[Client], payload: &[u8]) {
     }
     for subscriber in subscribers {
         for _ in 0..FRAMES {
-            black_box(subscriber.recv().await);
+            assert!(black_box(subscriber.recv().await).is_some(), "the frame is there");
         }
     }
 }

@@ -346,6 +346,6 @@ fn layouts_are_powers_of_two_within_their_limits() {
 #[test]
 fn the_header_says_who_it_is() {
     let header = Header { magic: MAGIC.into(), version: VERSION.into(), ..Header::new_zeroed() };
-    assert_eq!(&header.as_bytes()[..10], b"BUSWAYL1\x04\0");
+    assert_eq!(&header.as_bytes()[..10], b"BUSWAYL1\x05\0");
     assert_eq!(header.as_bytes().len(), 64);
 }

@@ -17,6 +17,8 @@ pub(crate) const READY: &str = "ready";
 pub(crate) const RESULT: &str = "result ";
 /// What it is told to begin.
 pub(crate) const GO: &str = "go";
+/// What one in the background is asked, to tell how far it is.
+pub(crate) const COUNT: &str = "count";
 /// What it is told to end.
 pub(crate) const END: &str = "end";
 
@@ -37,12 +39,19 @@ impl Driver {
 
     /// Waits for a word.
     pub(crate) async fn wait_for(&mut self, word: &str) -> Result<()> {
+        match self.next().await? {
+            said if said == word => Ok(()),
+            said => Err(format!("the driver said {said:?} instead of {word:?}").into()),
+        }
+    }
+
+    /// The next word.
+    pub(crate) async fn next(&mut self) -> Result<String> {
         let mut line = String::new();
         self.lines.read_line(&mut line).await?;
         match line.trim_end() {
-            said if said == word => Ok(()),
             "" => Err("the driver has gone".into()),
-            said => Err(format!("the driver said {said:?} instead of {word:?}").into()),
+            said => Ok(said.to_owned()),
         }
     }
 }

@@ -12,9 +12,6 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::failure::{Context, Result};
 use crate::plan::Plan;
 
-/// Nobody stands still for that long who is not stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// A receiver's end.
 #[derive(Debug)]
 pub(crate) struct Reporter {
@@ -50,6 +47,7 @@ pub(crate) struct Window {
     /// What the slowest has reported.
     slowest: u64,
     size: u64,
+    patience: Duration,
 }
 
 impl Window {
@@ -61,13 +59,19 @@ impl Window {
 
     /// Waits for all receivers.
     pub(crate) async fn open(listener: &UnixListener, plan: &Plan) -> Result<Self> {
+        let patience = Duration::from_secs_f64(plan.patience);
         let mut receivers = Vec::new();
         while receivers.len() < plan.receivers {
-            let accepted = tokio::time::timeout(PATIENCE, listener.accept()).await;
+            let accepted = tokio::time::timeout(patience, listener.accept()).await;
             let accepted = accepted.context(|| format!("{} of {} receivers came", receivers.len(), plan.receivers))?;
             receivers.push((accepted?.0, 0));
         }
-        Ok(Self { receivers, slowest: 0, size: plan.window() })
+        Ok(Self { receivers, slowest: 0, size: plan.window(), patience })
+    }
+
+    /// How many have come to all receivers, as far as they have reported.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.slowest
     }
 
     /// Whether one more may be sent after so many.
@@ -85,7 +89,7 @@ impl Window {
         while self.slowest < count {
             let slowest = self.receivers.iter_mut().enumerate().min_by_key(|(_, (_, reported))| *reported);
             let Some((number, (stream, reported))) = slowest else { return Ok(()) };
-            let read = tokio::time::timeout(PATIENCE, stream.read_u64_le()).await;
+            let read = tokio::time::timeout(self.patience, stream.read_u64_le()).await;
             *reported = read
                 .context(|| format!("receiver {number} stands still at {reported}, {count} were to come"))?
                 .context(|| format!("receiver {number} has gone at {reported}"))?;

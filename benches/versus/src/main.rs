@@ -18,6 +18,7 @@ mod stamp;
 mod systems;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -43,51 +44,61 @@ fn main() -> ExitCode {
 
 /// Whether every target that was measured is reached.
 fn run(options: &Options) -> Result<bool> {
+    let started = Instant::now();
     match options.command.clone().unwrap_or(Command::Compare) {
         Command::Role { plan } => {
             let plan = serde_json::from_str(&plan).context(|| "the plan cannot be read".into())?;
             roles::run(&plan).map(|()| true)
         }
-        Command::Report => {
-            let names = ["compare", "tails", "scale", "system_calls"];
-            report(options, &names.map(|name| Part { name, has_failed: false }))
-        }
-        Command::All => {
-            let parts = [Command::Compare, Command::Tails, Command::Scale, Command::SystemCalls];
-            let parts = parts.iter().map(|part| measure(options, part)).collect::<Result<Vec<_>>>()?;
-            // What was asked for may be in some of them alone.
-            report(options, &parts.into_iter().flatten().collect::<Vec<_>>())
-        }
+        Command::Report => report(options, &["compare", "tails", "scale", "system_calls"]),
+        Command::All => measure_all(options, started),
         part => {
-            let part = measure(options, &part)?;
+            let part = measure(options, &part, started)?;
             report(options, &Vec::from_iter(part))
         }
     }
 }
 
-/// What was measured.
-#[derive(Clone, Copy)]
-struct Part {
-    name: &'static str,
-    /// Something is missing: it failed twice.
-    has_failed: bool,
+/// What one part cannot do is no reason not to show what the others did.
+fn measure_all(options: &Options, started: Instant) -> Result<bool> {
+    let mut measured = Vec::new();
+    let mut failures = Vec::new();
+    for part in [Command::Compare, Command::Tails, Command::Scale, Command::SystemCalls] {
+        match measure(options, &part, started) {
+            // What was asked for may be in some of them alone.
+            Ok(name) => measured.extend(name),
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    if measured.is_empty() && !failures.is_empty() {
+        return Err(failures.join("; ").into());
+    }
+    let reported = report(options, &measured);
+    match (failures.is_empty(), reported) {
+        (true, reported) => reported,
+        (false, reported) => {
+            failures.extend(reported.err().map(|error| error.to_string()));
+            Err(failures.join("; ").into())
+        }
+    }
 }
 
-/// Measures a part and writes it down; `None` when nothing of it was asked for.
-fn measure(options: &Options, part: &Command) -> Result<Option<Part>> {
+/// Measures a part and writes it down; its name, or nothing when nothing of it was asked for.
+fn measure(options: &Options, part: &Command, started: Instant) -> Result<Option<&'static str>> {
     driver::raise_descriptor_limit();
-    let settings = options.settings(part);
+    let settings = options.settings(part, started);
     let info = RunInfo::new(&settings);
+    let folder = options.folder();
     // What cannot be kept is found out before it is measured.
-    Record::read(&options.output)?.write(&options.output)?;
-    let keep = |name: &'static str, samples: &Samples| -> Result<Option<Part>> {
-        if samples.values.is_empty() && !samples.has_failed {
+    Record::read(&folder)?.write(&folder)?;
+    let keep = |name: &'static str, samples: &Samples| -> Result<Option<&'static str>> {
+        if samples.is_empty() {
             return Ok(None);
         }
-        let mut record = Record::read(&options.output)?;
+        let mut record = Record::read(&folder)?;
         record.replace(name, samples, &info);
-        record.write(&options.output)?;
-        Ok(Some(Part { name, has_failed: samples.has_failed }))
+        record.write(&folder)?;
+        Ok(Some(name))
     };
     match part {
         Command::Tails => keep("tails", &driver::tails(&settings)),
@@ -97,7 +108,10 @@ fn measure(options: &Options, part: &Command) -> Result<Option<Part>> {
     }
 }
 
-fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<Option<Part>>) -> Result<Option<Part>> {
+fn compare(
+    settings: &Settings,
+    keep: impl Fn(&'static str, &Samples) -> Result<Option<&'static str>>,
+) -> Result<Option<&'static str>> {
     let name = "compare";
     let samples = driver::compare(settings, |so_far| {
         // Half an hour should not be lost for an interrupt.
@@ -108,18 +122,19 @@ fn compare(settings: &Settings, keep: impl Fn(&'static str, &Samples) -> Result<
     keep(name, &samples)
 }
 
-fn report(options: &Options, parts: &[Part]) -> Result<bool> {
+fn report(options: &Options, parts: &[&'static str]) -> Result<bool> {
     if parts.is_empty() {
         return Err("nothing was measured: no work of that name, or none of the systems is in this build".into());
     }
-    let record = Record::read(&options.output)?;
-    record.print(&parts.iter().map(|part| part.name).collect::<Vec<_>>())?;
+    let folder = options.folder();
+    let record = Record::read(&folder)?;
+    record.print(parts)?;
     let all_reached = record.print_targets()?;
-    for file in record.plot(&options.output)? {
+    for file in record.plot(&folder)? {
         eprintln!("versus: drew {}", file.display());
     }
-    match parts.iter().find(|part| part.has_failed) {
-        Some(part) => Err(format!("{}: something failed twice and is missing, see above", part.name).into()),
+    match parts.iter().find(|part| record.has_failed(part)) {
+        Some(part) => Err(format!("{part}: something failed twice and is missing, see above").into()),
         None => Ok(all_reached),
     }
 }

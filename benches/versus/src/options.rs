@@ -19,20 +19,23 @@ pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Fewer works and shorter runs: over within three minutes, too noisy to publish
+    /// Fewer works and shorter runs: over within three minutes, whatever the command, too noisy to publish; says what
+    /// it had no time for, and writes to FOLDER/partial
     #[arg(long, global = true)]
     pub(crate) quick: bool,
 
     /// Rounds; every round runs everything once, on fresh brokers [default: 7, with tails and system-calls 5, with
-    /// scale 3; quick: as many of them as fit into the time, tails 3, scale 1]
+    /// scale 3; quick: as far as there is time, tails and system-calls 3, scale 1]
     #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
-    /// Seconds that are measured in each run [default: 1; tails: 5; quick: 0.15, tails: 1]
+    /// Seconds that are measured in each run [default: 1; tails: 11; quick: 0.15, tails: 1.5, scale: 0.3];
+    /// longer if there were too few messages by then
     #[arg(long, global = true, value_parser = seconds)]
     seconds: Option<f64>,
 
-    /// Systems to measure, separated by commas [default: all that were built in and whose broker is there]
+    /// Systems to measure, separated by commas [default: all that were built in and whose broker is there]; this and
+    /// the next three write to FOLDER/partial, and report reads what is there when it is given any of them
     #[arg(long, global = true, value_delimiter = ',')]
     systems: Vec<System>,
 
@@ -60,9 +63,10 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "PATH", default_value = "/usr/sbin/nats-server")]
     nats_server: PathBuf,
 
-    /// Where versus.json and the plots go
+    /// Where versus.json and the plots go; in its folder `partial`, those of quick runs, and of runs with some systems,
+    /// works, payloads or receivers only, which never replace anything of a whole one
     #[arg(long, global = true, value_name = "FOLDER", default_value = "target/versus")]
-    pub(crate) output: PathBuf,
+    output: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -88,11 +92,16 @@ pub(crate) enum Command {
 }
 
 /// Less than the three minutes that a quick run may take: the last one begun has to end, too.
-const QUICK_TIME: Duration = Duration::from_secs(160);
+const QUICK_TIME: Duration = Duration::from_secs(155);
+/// Seconds for which nobody stands still who is not stuck.
+const PATIENCE: f64 = 20.0;
+const QUICK_PATIENCE: f64 = 4.0;
 
 impl Options {
     /// How a part is measured.
-    pub(crate) fn settings(&self, command: &Command) -> Settings {
+    ///
+    /// `started`: when the program was; a quick run ends in time, whatever it was asked for.
+    pub(crate) fn settings(&self, command: &Command, started: Instant) -> Settings {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
         let program = |given: &Option<PathBuf>, default: &str| given.clone().unwrap_or_else(|| target.join(default));
         let programs = Programs {
@@ -103,9 +112,10 @@ impl Options {
         let (rounds, seconds) = match (command, self.quick) {
             (Command::Scale, false) => (3, 1.0),
             (Command::Scale, true) => (1, 0.3),
-            (Command::Tails, false) => (5, 5.0),
-            (Command::Tails, true) => (3, 1.0),
+            (Command::Tails, false) => (5, 11.0),
+            (Command::Tails, true) => (3, 1.5),
             (Command::SystemCalls, false) => (5, 1.0),
+            (Command::SystemCalls, true) => (3, 0.15),
             (_, false) => (7, 1.0),
             (_, true) => (7, 0.15),
         };
@@ -118,7 +128,28 @@ impl Options {
             rounds: self.rounds.unwrap_or(rounds),
             seconds: self.seconds.unwrap_or(seconds),
             quick: self.quick,
-            deadline: (self.quick && *command == Command::Compare).then(|| Instant::now() + QUICK_TIME),
+            patience: if self.quick { QUICK_PATIENCE } else { PATIENCE },
+            deadline: self.quick.then(|| started + QUICK_TIME.mul_f64(self.share(command))),
+        }
+    }
+
+    /// Where it is written to: what is not whole does not replace what is.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let is_whole = self.only.is_empty()
+            && self.systems.is_empty()
+            && self.payloads.is_empty()
+            && self.receivers.is_empty()
+            && !self.quick;
+        if is_whole { self.output.clone() } else { self.output.join("partial") }
+    }
+
+    /// By which part of the time a quick run must be done with a part of the program.
+    fn share(&self, part: &Command) -> f64 {
+        match (&self.command, part) {
+            (Some(Command::All), Command::Compare) => 0.4,
+            (Some(Command::All), Command::Tails) => 0.65,
+            (Some(Command::All), Command::Scale) => 0.9,
+            _ => 1.0,
         }
     }
 

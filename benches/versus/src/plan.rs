@@ -78,6 +78,12 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<u32>,
     /// How long to measure.
     pub(crate) seconds: f64,
+    /// Messages or round trips that are measured at least, if need be for longer.
+    pub(crate) least: u64,
+    /// It goes on until the driver ends it, and says how far it is when the driver asks.
+    pub(crate) background: bool,
+    /// Seconds for which nobody stands still who is not stuck.
+    pub(crate) patience: f64,
 }
 
 /// Messages and bytes that may be on their way: the same for every system. Brokers hold 8192 frames and, ours, 64 MiB
@@ -91,16 +97,10 @@ const SMALLEST_WINDOW: usize = 2;
 /// Where payloads of different lengths are compared at one rate, they have the window of the longest: with another one
 /// their receiver would report less often, and wake processors that the broker then need not wake.
 const PACED_WINDOW: usize = 4;
-/// iceoryx2 and zenoh reserve memory for every message that may be on its way.
-const RESERVED_MESSAGES: usize = 1024;
 
 impl Plan {
     pub(crate) fn window(&self) -> u64 {
-        let most = match self.system {
-            _ if self.is_paced() => PACED_WINDOW,
-            System::Iceoryx2 | System::Zenoh => RESERVED_MESSAGES,
-            _ => WINDOW_MESSAGES,
-        };
+        let most = if self.is_paced() { PACED_WINDOW } else { WINDOW_MESSAGES };
         let window = (WINDOW_BYTES / self.payload.max(1)).min(WINDOW_COPIES / self.receivers.max(1));
         window.clamp(SMALLEST_WINDOW, most) as u64
     }

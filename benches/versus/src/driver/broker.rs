@@ -40,7 +40,7 @@ impl Programs {
         system.broker().is_none_or(|program| self.path(program).is_file())
     }
 
-    fn path(&self, program: BrokerProgram) -> &Path {
+    pub(crate) fn path(&self, program: BrokerProgram) -> &Path {
         match program {
             BrokerProgram::Buswayd => &self.buswayd,
             BrokerProgram::Busrtd => &self.busrtd,

@@ -9,14 +9,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Settings;
 use super::folder::last_line;
-use crate::control::{END, GO, RESULT, lines};
+use crate::control::{COUNT, END, GO, RESULT, lines};
 use crate::failure::{Context, Result};
 use crate::plan::Plan;
 use crate::roles::Outcome;
 
-/// The longest that any step may take; nobody waits that long unless something is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the others may take to fail when one has.
 const AFTERMATH: Duration = Duration::from_millis(200);
 /// How long a process may take to end by itself.
@@ -30,6 +29,8 @@ pub(crate) struct Player(usize);
 #[derive(Debug)]
 pub(crate) struct Cast {
     processes: Vec<Process>,
+    /// The longest that any step may take; nobody waits that long unless something is stuck.
+    patience: Duration,
     /// What they say; `None` when they have ended.
     teller: Sender<(Player, Option<String>)>,
     told: Receiver<(Player, Option<String>)>,
@@ -44,9 +45,9 @@ struct Process {
 }
 
 impl Cast {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let (teller, told) = channel();
-        Self { processes: Vec::new(), teller, told }
+        Self { processes: Vec::new(), patience: settings.patience_with_a_step(), teller, told }
     }
 
     /// Starts one more process.
@@ -94,6 +95,17 @@ impl Cast {
         Ok(serde_json::from_str(result)?)
     }
 
+    /// How far a process is that is in the background.
+    pub(crate) fn count(&mut self, player: Player) -> Result<Outcome> {
+        self.tell(player, COUNT)?;
+        self.outcome(player)
+    }
+
+    /// The processes, for whoever watches them.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.processes.iter().map(|process| process.child.id())
+    }
+
     /// Whether all still run.
     ///
     /// # Errors
@@ -121,7 +133,7 @@ impl Cast {
 
     /// The next line of a process. When any other ends meanwhile the run has failed.
     fn line(&mut self, player: Player) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(line) = self.processes[player.0].said.pop_front() {
                 return Ok(line);

@@ -1,7 +1,7 @@
 //! Every work with every system, in alternation.
 
 use super::run::run;
-use super::{Attempt, Settings, attempt, rotated, work};
+use super::{Settings, attempt, shuffled, work};
 use crate::report::{Case, Samples};
 
 /// Fills in the samples; `after_round` is called with what is there so far.
@@ -9,23 +9,20 @@ pub(crate) fn compare(settings: &Settings, mut after_round: impl FnMut(&Samples)
     let mut samples = Samples::default();
     let works = work::all();
     for round in 0..settings.rounds {
-        for (position, work) in (0..).zip(&works) {
+        for (position, work) in works.iter().enumerate() {
             if !settings.wants_work(work) {
                 continue;
             }
-            for system in rotated(&settings.systems, round + position) {
+            for system in shuffled(&settings.systems, round, position) {
                 if !work.suits(system) || settings.quick && !work.is_quick(system) {
                     continue;
                 }
-                if settings.is_over() {
-                    eprintln!("versus: time is up in round {}", round + 1);
-                    return samples;
-                }
                 let case = Case::of(work, system);
-                attempt(&mut samples, &Attempt { round, case }, || {
-                    run(&settings.programs, work, system, settings.seconds)
-                });
+                attempt(settings, &mut samples, round, &case, || run(settings, work, system));
             }
+        }
+        if settings.is_over() {
+            break;
         }
         after_round(&samples);
     }

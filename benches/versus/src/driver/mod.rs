@@ -5,11 +5,13 @@ mod broker;
 mod cast;
 mod compare;
 mod folder;
+mod order;
 mod run;
 mod scale;
 mod system_calls;
 mod tails;
 mod usage;
+mod watch;
 mod work;
 
 use std::time::{Duration, Instant};
@@ -22,7 +24,9 @@ pub(crate) use run::Values;
 pub(crate) use scale::scale;
 pub(crate) use system_calls::system_calls;
 pub(crate) use tails::tails;
-pub(crate) use work::{KIB, MIB, Work};
+pub(crate) use work::{KIB, MIB, RECEIVERS, Work};
+
+use order::shuffled;
 
 use crate::failure::Result;
 use crate::report::{Case, Samples};
@@ -42,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) rounds: u32,
     pub(crate) seconds: f64,
     pub(crate) quick: bool,
+    /// Seconds for which nobody stands still who is not stuck.
+    pub(crate) patience: f64,
     /// When no more is begun.
     pub(crate) deadline: Option<Instant>,
 }
@@ -50,6 +56,12 @@ impl Settings {
     /// The systems that speak BUS/RT or are Busway's.
     fn buses(&self) -> Vec<System> {
         self.systems.iter().copied().filter(|system| system.is_bus()).collect()
+    }
+
+    /// The longest that a step of a run may take, such as measuring, unless something is stuck.
+    fn patience_with_a_step(&self) -> Duration {
+        const STEPS: f64 = 3.0;
+        Duration::from_secs_f64(self.patience * STEPS + (self.seconds * 10.0).max(5.0))
     }
 
     fn is_over(&self) -> bool {
@@ -75,41 +87,38 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
-/// What a run under way is: for progress and complaints.
-#[derive(Clone, Debug)]
-struct Attempt {
+/// Runs a thing once, and once more if it failed; what fails twice is told, and leaves a gap. So does what there is no
+/// time for.
+fn attempt(
+    settings: &Settings,
+    samples: &mut Samples,
     round: u32,
-    case: Case,
-}
-
-/// Runs a thing once, and once more if it failed; what fails twice is told, and leaves a gap.
-fn attempt(samples: &mut Samples, attempt: &Attempt, mut run: impl FnMut() -> Result<Values>) {
-    let Attempt { round, case } = attempt;
+    case: &Case,
+    mut run: impl FnMut() -> Result<Values>,
+) {
+    samples.begin(round);
+    if settings.is_over() {
+        samples.leave_out(case);
+        return;
+    }
     for (again, is_last) in [("", false), (", again", true)] {
         eprintln!("round {}: {case}{again}", round + 1);
         match run() {
             Ok(values) => {
-                for (metric, value) in values {
-                    samples.add(*round, case, metric, value);
-                }
+                samples.take(round, case, values);
                 return;
             }
             Err(error) => {
                 eprintln!("versus: a run is thrown away: {case}: {error}");
+                let is_last = is_last || settings.is_over();
                 samples.discard(format!("round {}, {case}: {error}", round + 1));
                 samples.has_failed |= is_last;
+                if is_last {
+                    return;
+                }
             }
         }
     }
-}
-
-/// Each round begins with another system, so that none is always first.
-fn rotated<T: Copy>(things: &[T], round: u32) -> Vec<T> {
-    let mut rotated = things.to_vec();
-    if !things.is_empty() {
-        rotated.rotate_left(round as usize % things.len());
-    }
-    rotated
 }
 
 /// Time for what has been told to go on by itself.

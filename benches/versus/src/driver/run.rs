@@ -1,20 +1,34 @@
 //! One run of one work with one system.
 
+use super::Settings;
 use super::affinity::OneCpu;
-use super::broker::{Broker, Programs};
+use super::broker::Broker;
 use super::cast::{Cast, Player};
 use super::folder::Folder;
-use super::work::{Shape, Work};
+use super::watch::Watch;
+use super::work::{MIB, Shape, Work};
 use crate::clock;
 use crate::control::{BOUND, READY};
 use crate::failure::Result;
 use crate::plan::{FilterKind, Plan, Role};
 use crate::report::Metric;
-use crate::roles::Outcome;
+use crate::roles::{Latency, Outcome};
 use crate::systems::System;
 
 /// What a run has shown.
-pub(crate) type Values = Vec<(Metric, f64)>;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Values {
+    pub(crate) numbers: Vec<(Metric, f64)>,
+    /// Messages that they rest on, all receivers taken together; nothing where there were none.
+    pub(crate) messages: Option<u64>,
+}
+
+/// Messages that a run rests on at least, unless the system is very slow.
+const LEAST: u64 = 16;
+/// The same for round trips, and whatever else shows how many took long: of these 15 are beyond the 99th percentile.
+pub(super) const LEAST_TIMED: u64 = 1_500;
+/// The same for round trips with large payloads in the quick mode, which has no time for more.
+const LEAST_QUICK: u64 = 100;
 
 /// A system that is up: its broker, and the folder that its processes share.
 #[derive(Debug)]
@@ -26,14 +40,19 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(programs: &Programs, system: System) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, system: System) -> Result<Self> {
         let folder = Folder::new()?;
-        let broker = Broker::start(programs, system, &folder)?;
+        let broker = Broker::start(&settings.programs, system, &folder)?;
         Ok(Self { broker, folder, system })
     }
 
     /// A plan for this system, with nothing unusual in it.
-    pub(crate) fn plan(&self, work: &Work, role: Role, seconds: f64) -> Plan {
+    pub(crate) fn plan(&self, settings: &Settings, work: &Work, role: Role) -> Plan {
+        let least = match work.shape {
+            Shape::Stream => LEAST,
+            Shape::RoundTrip if settings.quick && work.payload >= MIB => LEAST_QUICK,
+            Shape::RoundTrip => LEAST_TIMED,
+        };
         Plan {
             system: self.system,
             role,
@@ -50,32 +69,39 @@ impl Stage {
             touched: work.touched,
             timed: false,
             rate: work.rate,
-            seconds,
+            seconds: settings.seconds,
+            least,
+            background: false,
+            patience: settings.patience,
         }
     }
 }
 
 /// Runs a work once, everything started afresh.
-pub(crate) fn run(programs: &Programs, work: &Work, system: System, seconds: f64) -> Result<Values> {
+pub(crate) fn run(settings: &Settings, work: &Work, system: System) -> Result<Values> {
     let confined = if work.one_cpu { Some(OneCpu::new()?) } else { None };
-    let mut stage = Stage::new(programs, system)?;
-    let mut cast = Cast::new();
+    let mut stage = Stage::new(settings, system)?;
+    let mut cast = Cast::new(settings);
     let mut play = match work.shape {
-        Shape::Stream => Play::stream(&stage.plan(work, Role::Publisher, seconds), &mut cast)?,
-        Shape::RoundTrip => Play::round_trip(&stage.plan(work, Role::Ping, seconds), &mut cast)?,
+        Shape::Stream => Play::stream(&stage.plan(settings, work, Role::Publisher), &mut cast)?,
+        Shape::RoundTrip => Play::round_trip(&stage.plan(settings, work, Role::Ping), &mut cast)?,
     };
     drop(confined);
 
-    let before = stage.broker.cpu()?;
-    play.perform(&mut cast)?;
-    let after = stage.broker.cpu()?;
+    let mut values = perform(&mut stage, &mut play, &mut cast)?;
+    values.numbers.extend(stage.broker.peak_rss()?.map(|peak| (Metric::PeakRss, peak)));
+    cast.finish()?;
+    Ok(values)
+}
+
+/// Measures, and watches what it costs.
+pub(super) fn perform(stage: &mut Stage, play: &mut Play, cast: &mut Cast) -> Result<Values> {
+    let watch = Watch::begin(&stage.broker, cast)?;
+    play.perform(cast)?;
+    let used = watch.end(play.delivered())?;
     stage.broker.check()?;
     let mut values = play.values();
-    if let (Some(before), Some(after)) = (before, after) {
-        values.push((Metric::BrokerCpu, after.since(before) * 1e6 / play.delivered()));
-    }
-    values.extend(stage.broker.peak_rss()?.map(|peak| (Metric::PeakRss, peak)));
-    cast.finish()?;
+    values.numbers.extend(used);
     Ok(values)
 }
 
@@ -118,9 +144,14 @@ impl Play {
         Ok(Self { lead, others: Vec::new(), receivers: 2, sent: Outcome::default(), received: Vec::new() })
     }
 
-    /// Begins, and goes on until the driver drops the cast.
+    /// Begins.
     pub(crate) fn begin(&self, cast: &mut Cast) -> Result<()> {
         cast.go(self.lead)
+    }
+
+    /// The process that is told to begin.
+    pub(super) fn lead(&self) -> Player {
+        self.lead
     }
 
     /// Measures.
@@ -141,14 +172,15 @@ impl Play {
     /// What the processes have measured.
     pub(crate) fn values(&self) -> Values {
         let end = self.received.iter().map(|outcome| outcome.end).max().unwrap_or(self.sent.end);
-        let mut values = Vec::new();
+        let mut numbers = Vec::new();
         if !self.received.is_empty() {
-            values.push((Metric::Rate, self.delivered() / clock::seconds(self.sent.start, end)));
+            numbers.push((Metric::Rate, self.delivered() / clock::seconds(self.sent.start, end)));
         }
         let latencies = self.received.iter().chain([&self.sent]).filter_map(|outcome| outcome.latency);
-        for latency in latencies {
-            values.extend([(Metric::P50, latency.p50), (Metric::P99, latency.p99), (Metric::P999, latency.p999)]);
+        for Latency { p50, p99, p999 } in latencies {
+            let quantiles = [(Metric::P50, p50), (Metric::P99, p99), (Metric::P999, p999)];
+            numbers.extend(quantiles.into_iter().filter_map(|(metric, value)| Some((metric, value?))));
         }
-        values
+        Values { numbers, messages: Some(self.delivered() as u64) }
     }
 }

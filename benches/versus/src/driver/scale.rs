@@ -1,10 +1,11 @@
 //! What many cost: clients that are idle, receivers, senders, connections, subscriptions.
 
 use super::cast::Cast;
-use super::run::{Play, Stage, Values};
+use super::run::{Play, Stage, Values, perform};
 use super::usage::rss;
+use super::watch::Watch;
 use super::work::{STREAM, Work};
-use super::{Attempt, Settings, attempt, nap, rotated};
+use super::{Settings, attempt, nap, shuffled};
 use crate::clock;
 use crate::control::{BOUND, READY};
 use crate::failure::Result;
@@ -35,25 +36,39 @@ type Run = fn(&Settings, &Work, System) -> Result<Values>;
 
 pub(crate) fn scale(settings: &Settings) -> Samples {
     let mut cases: Vec<(Work, Run)> = Vec::new();
-    cases.extend(IDLE.map(|count| (many("idle_clients", count), idle as Run)));
-    cases.extend(FAN_OUT.map(|count| (many("fan_out", count), fan_out as Run)));
-    cases.extend(FAN_IN.map(|count| (many("fan_in", count), fan_in as Run)));
+    let mut add = |name, counts: &[usize], run: Run| {
+        cases.extend(counted(settings, name, counts).map(|work| (work, run)));
+    };
+    add("idle_clients", &IDLE, idle);
+    add("fan_out", &FAN_OUT, fan_out);
+    add("fan_in", &FAN_IN, fan_in);
     for (name, _) in KINDS {
-        cases.extend(SUBSCRIPTIONS.map(|count| (many(name, count), subscriptions as Run)));
+        add(name, &SUBSCRIPTIONS, subscriptions);
     }
     let mut samples = Samples::default();
     for round in 0..settings.rounds {
-        for (work, run) in &cases {
+        for (position, (work, run)) in cases.iter().enumerate() {
             if !settings.wants(work.name) {
                 continue;
             }
-            for system in rotated(&settings.buses(), round) {
+            for system in shuffled(&settings.buses(), round, position) {
                 let case = Case::of(work, system);
-                attempt(&mut samples, &Attempt { round, case }, || run(settings, work, system));
+                attempt(settings, &mut samples, round, &case, || run(settings, work, system));
             }
+        }
+        if settings.is_over() {
+            break;
         }
     }
     samples
+}
+
+/// Works with the numbers that are measured: the quick mode has the least and the greatest.
+fn counted<'a>(settings: &Settings, name: &'static str, counts: &'a [usize]) -> impl Iterator<Item = Work> + 'a {
+    let is_between = |place| place > 0 && place + 1 < counts.len();
+    let quick = settings.quick;
+    let counts = counts.iter().enumerate().filter(move |(place, _)| !(quick && is_between(*place)));
+    counts.map(move |(_, count)| many(name, *count))
 }
 
 /// `count` of whatever there are many of stands where receivers do.
@@ -63,11 +78,11 @@ fn many(name: &'static str, count: usize) -> Work {
 
 /// Clients that are connected and silent, and how fast they came.
 fn idle(settings: &Settings, work: &Work, system: System) -> Result<Values> {
-    let mut stage = Stage::new(&settings.programs, system)?;
+    let mut stage = Stage::new(settings, system)?;
     let pid = stage.broker.pid().ok_or("there is no broker")?;
     let (count, empty) = (work.receivers as f64, rss(pid)?);
-    let plan = Plan { clients: work.receivers / PROCESSES, ..stage.plan(work, Role::Crowd, settings.seconds) };
-    let mut cast = Cast::new();
+    let plan = Plan { clients: work.receivers / PROCESSES, ..stage.plan(settings, work, Role::Crowd) };
+    let mut cast = Cast::new(settings);
     let mut crowds = Vec::new();
     for index in 0..PROCESSES {
         crowds.push(cast.start(&Plan { index, ..plan.clone() })?);
@@ -91,45 +106,33 @@ fn idle(settings: &Settings, work: &Work, system: System) -> Result<Values> {
     if connected as f64 != count {
         return Err(format!("{connected} of {count} clients are still connected").into());
     }
-    let mut values = vec![(Metric::ConnectRate, count / slowest), (Metric::MemoryEach, memory)];
+    let mut numbers = vec![(Metric::ConnectRate, count / slowest), (Metric::MemoryEach, memory)];
     if let (Some(before), Some(after)) = (before, after) {
-        let percent_of_a_core = after.since(before) / WATCHED * 100.0;
-        values.push((Metric::IdleCpu, percent_of_a_core / (count / 1000.0)));
+        let percent_of_a_core = after.since(before)? / WATCHED * 100.0;
+        numbers.push((Metric::IdleCpu, percent_of_a_core / (count / 1000.0)));
     }
     cast.finish()?;
-    Ok(values)
+    Ok(Values { numbers, messages: None })
 }
 
 /// One publisher and many receivers, in two processes.
 fn fan_out(settings: &Settings, work: &Work, system: System) -> Result<Values> {
-    let mut stage = Stage::new(&settings.programs, system)?;
-    let mut cast = Cast::new();
-    let plan = stage.plan(work, Role::Publisher, settings.seconds);
+    let mut stage = Stage::new(settings, system)?;
+    let mut cast = Cast::new(settings);
+    let plan = stage.plan(settings, work, Role::Publisher);
     let processes = PROCESSES.min(work.receivers);
     let mut play = Play::stream_to(&plan, &mut cast, processes, work.receivers / processes)?;
-    measured(&mut stage, &mut play, cast)
-}
-
-fn measured(stage: &mut Stage, play: &mut Play, mut cast: Cast) -> Result<Values> {
-    let before = stage.broker.cpu()?;
-    play.perform(&mut cast)?;
-    let after = stage.broker.cpu()?;
-    stage.broker.check()?;
-    let mut values = play.values();
-    if let (Some(before), Some(after)) = (before, after) {
-        values.push((Metric::BrokerCpu, after.since(before) * 1e6 / play.delivered()));
-    }
+    let values = perform(&mut stage, &mut play, &mut cast)?;
     cast.finish()?;
     Ok(values)
 }
 
 /// Many publishers, in two processes, and one receiver.
 fn fan_in(settings: &Settings, work: &Work, system: System) -> Result<Values> {
-    let mut stage = Stage::new(&settings.programs, system)?;
-    let mut cast = Cast::new();
+    let mut stage = Stage::new(settings, system)?;
+    let mut cast = Cast::new(settings);
     let clients = work.receivers / PROCESSES;
-    let plan =
-        Plan { receivers: 1, clients, topic: "source".into(), ..stage.plan(work, Role::Sources, settings.seconds) };
+    let plan = Plan { receivers: 1, clients, topic: "source".into(), ..stage.plan(settings, work, Role::Sources) };
     let mut sources = Vec::new();
     for index in 0..PROCESSES {
         let source = cast.start(&Plan { index, topic: format!("source{index}"), ..plan.clone() })?;
@@ -140,7 +143,7 @@ fn fan_in(settings: &Settings, work: &Work, system: System) -> Result<Values> {
     for source in &sources {
         cast.wait_for(*source, READY)?;
     }
-    let before = stage.broker.cpu()?;
+    let watch = Watch::begin(&stage.broker, &cast)?;
     for source in &sources {
         cast.go(*source)?;
     }
@@ -152,32 +155,30 @@ fn fan_in(settings: &Settings, work: &Work, system: System) -> Result<Values> {
         start = start.min(sent.start);
     }
     let end = cast.outcome(sink)?.end;
-    let after = stage.broker.cpu()?;
+    let mut numbers = watch.end(messages as f64)?;
     stage.broker.check()?;
-    let mut values = vec![(Metric::Rate, messages as f64 / clock::seconds(start, end))];
-    if let (Some(before), Some(after)) = (before, after) {
-        values.push((Metric::BrokerCpu, after.since(before) * 1e6 / messages as f64));
-    }
+    numbers.push((Metric::Rate, messages as f64 / clock::seconds(start, end)));
     cast.finish()?;
-    Ok(values)
+    Ok(Values { numbers, messages: Some(messages) })
 }
 
 /// One publisher and one receiver beside many subscriptions that do not match.
 fn subscriptions(settings: &Settings, work: &Work, system: System) -> Result<Values> {
-    let mut stage = Stage::new(&settings.programs, system)?;
+    let mut stage = Stage::new(settings, system)?;
     let pid = stage.broker.pid().ok_or("there is no broker")?;
     let empty = rss(pid)?;
     let filters = KINDS.iter().find(|(name, _)| *name == work.name).map_or(FilterKind::Exact, |(_, kind)| *kind);
-    let plan = Plan { filters, ..stage.plan(work, Role::Filters, settings.seconds) };
-    let mut cast = Cast::new();
+    let plan = Plan { filters, ..stage.plan(settings, work, Role::Filters) };
+    let mut cast = Cast::new(settings);
     let crowd = cast.start(&Plan { clients: SUBSCRIBING, ..plan.clone() })?;
     let preparation = cast.outcome(crowd)?.preparation;
     cast.wait_for(crowd, READY)?;
     let memory = (rss(pid)? - empty).max(0.0) / work.receivers as f64;
     let plan = Plan { role: Role::Publisher, receivers: 1, topics: TOPICS, ..plan };
     let mut play = Play::stream(&plan, &mut cast)?;
-    let mut values = measured(&mut stage, &mut play, cast)?;
-    values.push((Metric::SubscribeRate, work.receivers as f64 / preparation));
-    values.push((Metric::MemoryEach, memory));
+    let mut values = perform(&mut stage, &mut play, &mut cast)?;
+    values.numbers.push((Metric::SubscribeRate, work.receivers as f64 / preparation));
+    values.numbers.push((Metric::MemoryEach, memory));
+    cast.finish()?;
     Ok(values)
 }

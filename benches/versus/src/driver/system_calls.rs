@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::cast::Cast;
 use super::run::{Play, Stage, Values};
 use super::work::{self, Shape, Work};
-use super::{Attempt, Settings, attempt, rotated};
+use super::{Settings, attempt, shuffled};
 use crate::failure::{Context, Result};
 use crate::plan::Role;
 use crate::report::{Case, Metric, Samples};
@@ -25,27 +25,30 @@ pub(crate) fn system_calls(settings: &Settings) -> Result<Samples> {
     version.context(|| "strace cannot be run; install it (Debian: apt-get install strace)".into())?;
     let mut samples = Samples::default();
     for round in 0..settings.rounds {
-        for work in work::system_calls() {
+        for (position, work) in work::system_calls().into_iter().enumerate() {
             if !settings.wants_work(&work) {
                 continue;
             }
-            for system in rotated(&settings.systems, round) {
+            for system in shuffled(&settings.systems, round, position) {
                 if system.broker().is_some() && work.suits(system) {
                     let case = Case::of(&work, system);
-                    attempt(&mut samples, &Attempt { round, case }, || run(settings, &work, system));
+                    attempt(settings, &mut samples, round, &case, || run(settings, &work, system));
                 }
             }
+        }
+        if settings.is_over() {
+            break;
         }
     }
     Ok(samples)
 }
 
 fn run(settings: &Settings, work: &Work, system: System) -> Result<Values> {
-    let mut stage = Stage::new(&settings.programs, system)?;
-    let mut cast = Cast::new();
+    let mut stage = Stage::new(settings, system)?;
+    let mut cast = Cast::new(settings);
     let mut play = match work.shape {
-        Shape::Stream => Play::stream(&stage.plan(work, Role::Publisher, settings.seconds), &mut cast)?,
-        Shape::RoundTrip => Play::round_trip(&stage.plan(work, Role::Ping, settings.seconds), &mut cast)?,
+        Shape::Stream => Play::stream(&stage.plan(settings, work, Role::Publisher), &mut cast)?,
+        Shape::RoundTrip => Play::round_trip(&stage.plan(settings, work, Role::Ping), &mut cast)?,
     };
     let pid = stage.broker.pid().ok_or("there is no broker to count the system calls of")?;
     let trace = Trace::attach(pid, stage.folder.join("strace.txt"))?;
@@ -53,8 +56,12 @@ fn run(settings: &Settings, work: &Work, system: System) -> Result<Values> {
     let calls = trace.finish()?;
     stage.broker.check()?;
     cast.finish()?;
-    Ok(vec![(Metric::SystemCalls, calls / play.delivered())])
+    let numbers = vec![(Metric::SystemCalls, calls / play.delivered())];
+    Ok(Values { numbers, messages: play.values().messages })
 }
+
+/// Yama, where a kernel has it, lets nobody but root trace what it has not started itself.
+const ADVICE: &str = "if it is not permitted, run this as root, or allow it with sysctl kernel.yama.ptrace_scope=0";
 
 /// A running strace.
 #[derive(Debug)]
@@ -81,7 +88,8 @@ impl Trace {
         if said.contains("attached") {
             Ok(trace)
         } else {
-            Err(format!("strace does not attach: {}", said.trim()).into())
+            let said = said.trim();
+            Err(format!("strace does not attach: {said}; {ADVICE}").into())
         }
     }
 

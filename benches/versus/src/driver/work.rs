@@ -51,7 +51,7 @@ const ONE_CPU: Work = Work { name: "round_trip_one_cpu", one_cpu: true, ..ROUND_
 const PACED: Work = Work { name: "paced_200", rate: Some(200), ..STREAM };
 
 const PAYLOADS: [usize; 6] = [64, KIB, 16 * KIB, MIB, 16 * MIB, 64 * MIB];
-const RECEIVERS: [usize; 3] = [1, 4, 16];
+pub(crate) const RECEIVERS: [usize; 3] = [1, 4, 16];
 /// Payload and receivers that the quick mode has.
 const QUICK: [(usize, usize); 8] = [(64, 1), (64, 4), (64, 16), (KIB, 1), (KIB, 4), (16 * KIB, 1), (MIB, 1), (MIB, 4)];
 const QUICK_LARGE: (usize, usize) = (16 * MIB, 1);

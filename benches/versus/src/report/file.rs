@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::{Machine, date, version};
+use super::machine::{Machine, date};
+use super::programs::{Program, Tree, programs, versions};
 use super::rows::{Row, rows};
 use super::samples::Samples;
 use super::verdicts::{self, Verdict};
 use super::{plots, table};
 use crate::driver::Settings;
 use crate::failure::{Context, Result};
-use crate::systems::{BrokerProgram, System};
 
 /// `versus.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,12 +31,24 @@ pub(crate) struct RunInfo {
     date: String,
     command: String,
     machine: Machine,
+    /// Nothing where it was no working tree of git.
+    #[serde(default)]
+    tree: Option<Tree>,
     versions: BTreeMap<String, String>,
+    /// The brokers' programs.
+    #[serde(default)]
+    programs: BTreeMap<String, Program>,
     quick: bool,
     rounds: u32,
     seconds: f64,
     /// Runs that failed and were thrown away.
     discarded: Vec<String>,
+    /// Something failed twice, and is missing.
+    #[serde(default)]
+    has_failed: bool,
+    /// What there was no time for.
+    #[serde(default)]
+    left_out: Vec<String>,
 }
 
 impl RunInfo {
@@ -47,27 +59,20 @@ impl RunInfo {
             let load = machine.load_average;
             eprintln!("versus: the load average is {load}: something else is running, the numbers will be noisy");
         }
-        let versions = settings.systems.iter().map(|system| (system.to_string(), version_of(*system, settings)));
         Self {
             date: date(),
             command: std::env::args().skip(1).fold("tools/versus.sh".to_owned(), |line, word| line + " " + &word),
             machine,
-            versions: versions.collect(),
+            tree: Tree::here(),
+            versions: versions(settings),
+            programs: programs(settings),
             quick: settings.quick,
             rounds: settings.rounds,
             seconds: settings.seconds,
             discarded: Vec::new(),
+            has_failed: false,
+            left_out: Vec::new(),
         }
-    }
-}
-
-fn version_of(system: System, settings: &Settings) -> String {
-    match system.broker() {
-        Some(BrokerProgram::Buswayd) => version(&settings.programs.buswayd),
-        Some(BrokerProgram::NatsServer) => version(&settings.programs.nats_server),
-        // Cargo.toml asks for this one, and tools/test installs it.
-        Some(BrokerProgram::Busrtd) => "busrt 0.5.6".into(),
-        None => "see benches/versus/Cargo.lock".into(),
     }
 }
 
@@ -87,7 +92,9 @@ impl Record {
     pub(crate) fn replace(&mut self, mode: &str, samples: &Samples, info: &RunInfo) {
         self.rows.retain(|row| row.mode != mode);
         self.rows.extend(rows(samples, mode));
-        self.runs.insert(mode.to_owned(), RunInfo { discarded: samples.discarded.clone(), ..info.clone() });
+        let (discarded, left_out) = (samples.discarded.clone(), samples.left_out());
+        let info = RunInfo { discarded, has_failed: samples.has_failed, left_out, ..info.clone() };
+        self.runs.insert(mode.to_owned(), info);
         self.targets = verdicts::verdicts(&self.rows);
     }
 
@@ -111,22 +118,34 @@ impl Record {
         let mut output = std::io::stdout().lock();
         for mode in modes {
             let Some(info) = self.runs.get(*mode) else { continue };
-            let RunInfo { date, command, machine, versions, quick, rounds, seconds, discarded } = info;
+            let RunInfo { date, command, machine, tree, versions, quick, rounds, seconds, .. } = info;
             let Machine { processor, cores, kernel, load_average } = machine;
             let quick = if *quick { ", quick" } else { "" };
             writeln!(output, "\n{command}: {date}, at most {rounds} rounds of {seconds} s{quick}")?;
             writeln!(output, "{cores} x {processor}, Linux {kernel}, load average at start {load_average}")?;
             let versions: Vec<String> =
                 versions.iter().map(|(system, version)| format!("{system}: {version}")).collect();
-            writeln!(output, "{}\n", versions.join("; "))?;
+            writeln!(output, "{}", versions.join("; "))?;
+            writeln!(output, "{}\n", tree.as_ref().map_or("no commit".to_owned(), |tree| format!("commit {tree}")))?;
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.mode == *mode).collect();
             table::print(&mut output, &rows)?;
-            writeln!(output, "\nruns thrown away: {}", discarded.len())?;
-            for what in discarded {
+            writeln!(output, "\nruns thrown away: {}", info.discarded.len())?;
+            for what in &info.discarded {
+                writeln!(output, "  {what}")?;
+            }
+            if !info.left_out.is_empty() {
+                writeln!(output, "left out, as time was up:")?;
+            }
+            for what in &info.left_out {
                 writeln!(output, "  {what}")?;
             }
         }
         Ok(())
+    }
+
+    /// Whether something is missing in a part that failed twice.
+    pub(crate) fn has_failed(&self, mode: &str) -> bool {
+        self.runs.get(mode).is_some_and(|info| info.has_failed)
     }
 
     /// Prints every target; returns whether all that could be checked are reached.

@@ -1,7 +1,6 @@
 //! Where and with what it was measured.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
@@ -41,12 +40,9 @@ pub(crate) fn date() -> String {
     said(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]))
 }
 
-/// What a program says of its version.
-pub(crate) fn version(program: &Path) -> String {
-    said(Command::new(program).arg("--version"))
-}
-
-fn said(command: &mut Command) -> String {
-    let output = command.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    output.ok().filter(|said| !said.is_empty()).unwrap_or_else(|| "unknown".into())
+/// What a program says when it succeeds.
+pub(crate) fn said(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    said.filter(|said| !said.is_empty()).unwrap_or_else(|| "unknown".into())
 }

@@ -3,6 +3,7 @@
 mod file;
 mod machine;
 mod plots;
+mod programs;
 mod rows;
 mod samples;
 mod table;

@@ -1,11 +1,11 @@
 //! Single measurements, by what was measured and in which round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::driver::Work;
+use crate::driver::{Values, Work};
 use crate::systems::System;
 
 /// What a number says.
@@ -16,12 +16,16 @@ pub(crate) enum Metric {
     Rate,
     /// CPU time of the broker for each message that arrived, in microseconds.
     BrokerCpu,
+    /// CPU time of the broker and all clients for each message that arrived, in microseconds.
+    CpuAll,
     /// The most memory that the broker held, in MiB.
     PeakRss,
     /// Half of the messages took less, in microseconds.
     P50,
     P99,
     P999,
+    /// Messages a second that arrived beside those that the other numbers are about.
+    BesideRate,
     /// System calls of the broker for each message that arrived.
     SystemCalls,
     /// Clients that connected in a second.
@@ -39,10 +43,12 @@ impl Metric {
         match self {
             Self::Rate => "rate",
             Self::BrokerCpu => "broker_cpu",
+            Self::CpuAll => "cpu_all",
             Self::PeakRss => "peak_rss",
             Self::P50 => "p50",
             Self::P99 => "p99",
             Self::P999 => "p999",
+            Self::BesideRate => "beside_rate",
             Self::SystemCalls => "system_calls",
             Self::ConnectRate => "connect_rate",
             Self::SubscribeRate => "subscribe_rate",
@@ -53,8 +59,8 @@ impl Metric {
 
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Rate => "messages/s",
-            Self::BrokerCpu => "us/message",
+            Self::Rate | Self::BesideRate => "messages/s",
+            Self::BrokerCpu | Self::CpuAll => "us/message",
             Self::PeakRss => "MiB",
             Self::P50 | Self::P99 | Self::P999 => "us",
             Self::SystemCalls => "calls/message",
@@ -66,7 +72,7 @@ impl Metric {
     }
 
     fn larger_is_better(self) -> bool {
-        matches!(self, Self::Rate | Self::ConnectRate | Self::SubscribeRate)
+        matches!(self, Self::Rate | Self::BesideRate | Self::ConnectRate | Self::SubscribeRate)
     }
 
     /// How many times better one value is than another; larger is better whatever is measured.
@@ -89,11 +95,6 @@ impl Case {
     pub(crate) fn of(work: &Work, system: System) -> Self {
         Self { work: work.name.to_owned(), payload: work.payload, receivers: work.receivers, system }
     }
-
-    /// The same work, done by another system.
-    pub(crate) fn by(&self, system: System) -> Self {
-        Self { system, ..self.clone() }
-    }
 }
 
 impl fmt::Display for Case {
@@ -115,18 +116,63 @@ pub(crate) fn bytes(count: usize) -> String {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     pub(crate) values: BTreeMap<(Case, Metric), BTreeMap<u32, f64>>,
+    /// How many messages they rest on.
+    pub(crate) messages: BTreeMap<Case, BTreeMap<u32, u64>>,
+    /// Rounds that were begun.
+    pub(crate) rounds: u32,
     /// Runs that failed, in words.
     pub(crate) discarded: Vec<String>,
     /// Something failed twice, and is missing.
     pub(crate) has_failed: bool,
+    /// What there was no time for.
+    left_out: BTreeSet<Case>,
 }
 
 impl Samples {
+    /// A round, which then has a place in every row.
+    pub(crate) fn begin(&mut self, round: u32) {
+        self.rounds = self.rounds.max(round + 1);
+    }
+
+    /// What a run has shown.
+    pub(crate) fn take(&mut self, round: u32, case: &Case, values: Values) {
+        for (metric, value) in values.numbers {
+            self.add(round, case, metric, value);
+        }
+        if let Some(messages) = values.messages {
+            self.messages.entry(case.clone()).or_default().insert(round, messages);
+        }
+    }
+
     pub(crate) fn add(&mut self, round: u32, case: &Case, metric: Metric, value: f64) {
+        self.begin(round);
         self.values.entry((case.clone(), metric)).or_default().insert(round, value);
     }
 
     pub(crate) fn discard(&mut self, what: String) {
         self.discarded.push(what);
+    }
+
+    pub(crate) fn leave_out(&mut self, case: &Case) {
+        self.left_out.insert(case.clone());
+    }
+
+    /// What there was no time for, in words: what was not measured at all, by name.
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        let (some, none): (Vec<&Case>, Vec<&Case>) = self.left_out.iter().partition(|case| self.has(case));
+        let shorter = match some.len() {
+            0 => None,
+            count => Some(format!("the last round of {count} more, which earlier rounds have")),
+        };
+        none.iter().map(ToString::to_string).chain(shorter).collect()
+    }
+
+    fn has(&self, case: &Case) -> bool {
+        self.values.keys().any(|(measured, _)| measured == case)
+    }
+
+    /// Whether nothing was asked for that there is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.left_out.is_empty() && !self.has_failed
     }
 }

@@ -9,8 +9,8 @@ use super::samples::bytes;
 pub(crate) fn print(output: &mut impl Write, rows: &[&Row]) -> Result<()> {
     writeln!(
         output,
-        "{:26} {:>8} {:>9}  {:21} {:15} {:>13} {:17} {:>7} {:>13}",
-        "work", "payload", "receivers", "system", "metric", "median", "", "spread", "times busrt"
+        "{:26} {:>8} {:>9}  {:21} {:15} {:>13} {:17} {:>7} {:>25} {:>13}",
+        "work", "payload", "receivers", "system", "metric", "median", "", "spread", "least to greatest", "times busrt"
     )?;
     let mut sorted = rows.to_vec();
     // Systems stand below each other, number by number.
@@ -22,10 +22,13 @@ pub(crate) fn print(output: &mut impl Write, rows: &[&Row]) -> Result<()> {
             writeln!(output)?;
         }
         last = Some(place);
+        let spread = row.spread.map_or("-".to_owned(), |spread| format!("{:.0} %", spread * 100.0));
+        let range = row.range().filter(|_| row.rounds > 1);
+        let range = range.map_or("-".to_owned(), |(least, most)| format!("{} to {}", number(least), number(most)));
         let ratio = row.ratio_to_busrt.map_or("-".to_owned(), |ratio| format!("x{ratio:.2}"));
         writeln!(
             output,
-            "{:26} {:>8} {:>9}  {:21} {:15} {:>13} {:17} {:>7} {:>13}",
+            "{:26} {:>8} {:>9}  {:21} {:15} {:>13} {:17} {:>7} {:>25} {:>13}",
             row.work,
             bytes(row.payload),
             count(row.receivers),
@@ -33,7 +36,8 @@ pub(crate) fn print(output: &mut impl Write, rows: &[&Row]) -> Result<()> {
             row.metric.name(),
             number(row.median),
             row.metric.unit(),
-            format!("{:.0} %", row.spread * 100.0),
+            spread,
+            range,
             ratio
         )?;
     }

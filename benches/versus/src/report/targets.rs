@@ -16,9 +16,9 @@ pub(super) enum Against {
     TimesBusrt,
     /// busrt, within each round: which part of what busrt needs.
     PartOfBusrt,
-    /// Another system at the same work: how many times as good, of the medians.
+    /// Another system at the same work, within each round: how many times as good.
     Times(System),
-    /// The same system at another work, payload and number: this median by that one.
+    /// The same system at another work, payload and number, within each round: this by that.
     Growth(&'static str, usize, usize),
 }
 
@@ -28,13 +28,13 @@ pub(super) enum Bound {
     AtMost(f64),
 }
 
-/// Any number of receivers: the worst counts.
+/// All numbers of receivers: the worst counts.
 pub(super) const ANY: usize = 0;
 
 /// Where a number is looked for, and how far it must reach: work, payload, receivers, bound.
 pub(super) type Bar = (&'static str, usize, usize, Bound);
 
-/// Some bars of one kind: of all the systems that are named, the worst counts at each.
+/// Some bars of one kind: of all the systems that are named, the worst counts at each. None may be missing.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) row: &'static str,

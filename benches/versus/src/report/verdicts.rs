@@ -5,11 +5,13 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 
 use super::rows::Row;
-use super::samples::bytes;
+use super::samples::{Metric, bytes};
 use super::table::{count, number};
 use super::targets::Against::{self, Growth, Itself, PartOfBusrt, Times, TimesBusrt};
 use super::targets::Bound::{AtLeast, AtMost};
 use super::targets::{ANY, Bar, TARGETS, Target};
+use crate::driver::RECEIVERS;
+use crate::systems::System;
 
 /// A bar and what was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,42 +31,60 @@ pub(crate) fn verdicts(rows: &[Row]) -> Vec<Verdict> {
 }
 
 fn verdict(target: &Target, (work, payload, receivers, bound): Bar, rows: &[Row]) -> Verdict {
-    let of = |row: &&Row| {
-        target.systems.contains(&row.system)
-            && row.metric == target.metric
-            && row.work == work
-            && row.payload == payload
-            && (receivers == ANY || row.receivers == receivers)
+    let (all, one) = (RECEIVERS, [receivers]);
+    let counts: &[usize] = if receivers == ANY { &all } else { &one };
+    let places = target.systems.iter().flat_map(|system| counts.iter().map(move |count| (*system, *count)));
+    let values: Vec<Option<f64>> = places
+        .map(|(system, count)| {
+            let row = find(rows, target.metric, system, (work, payload, count))?;
+            measure(target.against, row, rows)
+        })
+        .collect();
+    let present = values.iter().copied().flatten();
+    let (worst, wanted) = match bound {
+        AtLeast(bar) => (present.reduce(f64::min), format!(">= {bar}")),
+        AtMost(bar) => (present.reduce(f64::max), format!("<= {bar}")),
     };
-    let values = rows.iter().filter(of).filter_map(|row| measure(target.against, row, rows));
-    let (measured, wanted) = match bound {
-        AtLeast(bar) => (values.reduce(f64::min), format!(">= {bar}")),
-        AtMost(bar) => (values.reduce(f64::max), format!("<= {bar}")),
-    };
-    let reached = measured.map(|value| match bound {
+    let is_reached = |value: f64| match bound {
         AtLeast(bar) => value >= bar,
         AtMost(bar) => value <= bar,
-    });
+    };
+    // What is missing might be worse: it can make a miss of it, and a miss stays one.
+    let is_whole = values.iter().all(Option::is_some);
+    let measured = worst.filter(|value| is_whole || !is_reached(*value));
     let to = if receivers == ANY { "any".to_owned() } else { count(receivers) };
     let work = format!("{work}, {} to {to}", bytes(payload));
-    Verdict { row: target.row.to_owned(), work, wanted, measured, reached }
+    Verdict { row: target.row.to_owned(), work, wanted, measured, reached: measured.map(is_reached) }
+}
+
+fn find<'a>(
+    rows: &'a [Row],
+    metric: Metric,
+    system: System,
+    (work, payload, receivers): (&str, usize, usize),
+) -> Option<&'a Row> {
+    rows.iter().find(|row| {
+        (row.system, row.metric) == (system, metric)
+            && row.work == work
+            && (row.payload, row.receivers) == (payload, receivers)
+    })
 }
 
 fn measure(against: Against, row: &Row, rows: &[Row]) -> Option<f64> {
-    let other = |work: &str, payload, receivers, system| {
-        let is_it = |other: &&Row| {
-            other.work == work
-                && (other.payload, other.receivers) == (payload, receivers)
-                && (other.system, other.metric) == (system, row.metric)
-        };
-        rows.iter().find(is_it).map(|other| other.median)
-    };
+    // Of two parts of the program rounds are nothing that they share.
+    let other = |system, place| find(rows, row.metric, system, place).filter(|other| other.mode == row.mode);
     match against {
         Itself => Some(row.median),
         TimesBusrt => row.ratio_to_busrt,
         PartOfBusrt => row.ratio_to_busrt.map(|ratio| 1.0 / ratio),
-        Times(system) => row.metric.times_better(row.median, other(&row.work, row.payload, row.receivers, system)?),
-        Growth(work, payload, receivers) => Some(row.median / other(work, payload, receivers, row.system)?),
+        Times(system) => {
+            let other = other(system, (&row.work, row.payload, row.receivers))?;
+            row.beside(other, |value, than| row.metric.times_better(value, than))
+        }
+        Growth(work, payload, receivers) => {
+            let other = other(row.system, (work, payload, receivers))?;
+            row.beside(other, |value, than| (than > 0.0).then(|| value / than))
+        }
     }
 }
 
@@ -87,9 +107,8 @@ pub(crate) fn print(output: &mut impl Write, verdicts: &[Verdict]) -> std::io::R
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::Metric;
     use super::*;
-    use crate::systems::System::{self, BuswayLane, BuswaySockets, BuswaydBusrtClient};
+    use crate::systems::System::{BuswayLane, BuswaySockets, BuswaydBusrtClient};
 
     fn row(work: &str, receivers: usize, system: System, metric: Metric, median: f64, ratio: f64) -> Row {
         Row {
@@ -99,8 +118,10 @@ mod tests {
             system,
             metric,
             median,
-            spread: 0.0,
+            spread: Some(0.0),
             ratio_to_busrt: Some(ratio),
+            values: vec![Some(median); 7],
+            messages: Vec::new(),
             rounds: 7,
             mode: "compare".into(),
         }
@@ -138,5 +159,33 @@ mod tests {
             reached(&rows, "match exact, broker CPU by that at 1,000", "subscriptions_exact, 64 B to 1,000,000"),
             Some(true)
         );
+    }
+
+    #[test]
+    fn a_target_with_a_row_missing_is_missed_or_open_and_never_reached() {
+        let systems = [BuswaydBusrtClient, BuswaySockets, BuswayLane];
+        let places = systems.into_iter().flat_map(|system| RECEIVERS.map(|receivers| (system, receivers)));
+        let mut rows: Vec<Row> =
+            places.map(|(system, receivers)| row("throughput", receivers, system, Metric::PeakRss, 3.0, 1.0)).collect();
+        let reached = |rows: &[Row]| reached(rows, "broker peak RSS, MiB", "throughput, 64 B to any");
+        assert_eq!(reached(&rows), Some(true));
+        rows.pop();
+        assert_eq!(reached(&rows), None);
+        rows[0].median = 13.0;
+        assert_eq!(reached(&rows), Some(false));
+    }
+
+    #[test]
+    fn rounds_are_compared_with_themselves() {
+        let mut ours = row("throughput", 1, BuswayLane, Metric::Rate, 0.0, 1.0);
+        let mut theirs = row("throughput", 1, BuswaySockets, Metric::Rate, 0.0, 1.0);
+        // Twice as good in a fast round and in a slow one; the third has no partner.
+        ours.values = vec![Some(200.0), Some(2.0), Some(1.0), None];
+        theirs.values = vec![Some(100.0), Some(1.0), None, Some(1.0)];
+        let rows = [ours, theirs];
+        let times = measure(Times(BuswaySockets), &rows[0], &rows);
+        assert_eq!(times, Some(2.0));
+        let other_part = [rows[0].clone(), Row { mode: "tails".into(), ..rows[1].clone() }];
+        assert_eq!(measure(Times(BuswaySockets), &other_part[0], &other_part), None);
     }
 }

@@ -1,15 +1,17 @@
 //! Many clients in one process: to be there, or to talk to each other.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Outcome;
+use super::{Outcome, answer};
 use crate::control::{Driver, END, GO, READY, say, tell};
 use crate::failure::{Failure, Result};
 use crate::plan::Plan;
-use crate::stamp::{Outgoing, Stamp};
+use crate::stamp::{Outgoing, Received, Stamp, Tally};
 use crate::systems::BusClient;
 
 /// Connections that are being made at the same time.
@@ -63,23 +65,27 @@ pub(super) async fn chatter<C: BusClient>(plan: &Plan, mut driver: Driver) -> Re
         clients.push(C::connect(&plan.endpoint, &plan.client_name(number)).await?);
     }
     let rate = plan.rate.unwrap_or(1);
+    let arrived = Rc::new(Cell::new(0));
     for (number, mut client) in clients.into_iter().enumerate() {
         let next = plan.client_name((number + 1) % plan.clients);
         let mut outgoing = Outgoing::new(plan.payload, false);
+        let mut tally = Tally::new(plan.payload, false);
+        let arrived = Rc::clone(&arrived);
         talking.spawn_local(async move {
             let mut ticks = interval(Duration::from_secs(1) / rate);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for sequence in 0.. {
                 ticks.tick().await;
                 client.send(&next, &mut outgoing, Stamp::numbered(sequence)).await?;
-                client.receive(|_| ()).await?;
+                client.receive(|received: Received<'_>| tally.take(received)).await??;
+                arrived.set(arrived.get() + 1);
             }
             Ok(())
         });
     }
     say(READY);
     tokio::select! {
-        ended = driver.wait_for(END) => ended,
+        ended = answer(&mut driver, &arrived) => ended,
         failed = talking.join_next() => match failed {
             Some(outcome) => outcome?,
             None => Err(Failure::from("nobody talks")),

@@ -1,8 +1,9 @@
 //! Many clients that send to one.
 
-use tokio::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Outcome;
+use super::span::{self, Span};
 use crate::clock;
 use crate::control::{BOUND, Driver, END, GO, READY, say, tell};
 use crate::credit::{Reporter, Window};
@@ -21,14 +22,12 @@ pub(super) async fn sources<C: BusClient>(plan: &Plan, mut driver: Driver) -> Re
     say(BOUND);
     let window = Window::open(&listener, plan).await?;
     let mut sources = Sources { plan, clients, window, outgoing: Outgoing::new(plan.payload, false), rounds: 0 };
-    sources.round(true).await?;
-    sources.settle().await?;
+    sources.warm_up().await?;
     say(READY);
 
     driver.wait_for(GO).await?;
-    let (warmed, start) = (sources.sent(), clock::now());
-    let deadline = Instant::now() + Duration::from_secs_f64(plan.seconds);
-    while Instant::now() < deadline {
+    let (warmed, span) = (sources.sent(), Span::begin(plan));
+    while span.goes_on(sources.sent() - warmed) {
         sources.round(false).await?;
     }
     // The last of each is reported at once: whichever comes last, all are known to have come.
@@ -36,7 +35,7 @@ pub(super) async fn sources<C: BusClient>(plan: &Plan, mut driver: Driver) -> Re
     sources.settle().await?;
     let messages = sources.sent() - warmed;
     sources.finish().await?;
-    tell(&Outcome { messages, start, ..Outcome::default() })?;
+    tell(&Outcome { messages, start: span.start, ..Outcome::default() })?;
     driver.wait_for(END).await
 }
 
@@ -64,6 +63,16 @@ impl<C: BusClient> Sources<'_, C> {
         }
         self.rounds += 1;
         Ok(())
+    }
+
+    /// Whatever is made at first use is made now: at least a window's worth, for at least a part of the time.
+    async fn warm_up(&mut self) -> Result<()> {
+        let started = Instant::now();
+        while self.sent() < self.plan.window() || started.elapsed() < span::warm_up(self.plan) {
+            self.round(false).await?;
+        }
+        self.round(true).await?;
+        self.settle().await
     }
 
     async fn publish(&mut self, number: usize, stamp: Stamp) -> Result<()> {

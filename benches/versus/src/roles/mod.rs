@@ -5,13 +5,17 @@ mod fan_in;
 mod filters;
 mod publisher;
 mod round_trip;
+mod span;
 mod subscriber;
+
+use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::control::Driver;
+use crate::clock;
+use crate::control::{COUNT, Driver, END, tell};
 use crate::failure::{Context, Result};
 use crate::plan::{Plan, Role};
 use crate::systems::{Bus, BusClient, BusrtClient, BuswayClient, Ends, System};
@@ -32,13 +36,16 @@ pub(crate) struct Outcome {
     pub(crate) preparation: f64,
 }
 
-/// Quantiles of a time, in microseconds.
+/// Quantiles of a time, in microseconds; nothing where too few took longer to say so.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) p999: f64,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) p999: Option<f64>,
 }
+
+/// Times beyond a quantile, below which it is chance.
+const BEYOND: f64 = 10.0;
 
 /// Times from a tenth of a microsecond to a minute, with three digits.
 pub(crate) struct Times(hdrhistogram::Histogram<u64>);
@@ -54,7 +61,12 @@ impl Times {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        let quantile = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;
+        let count = self.0.len() as f64;
+        let quantile = |quantile: f64| {
+            // A thousandth of ten thousand may be ten only almost.
+            let is_known = count * (1.0 - quantile) > BEYOND - 1e-6;
+            is_known.then(|| self.0.value_at_quantile(quantile) as f64 / 1000.0)
+        };
         Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
     }
 }
@@ -113,6 +125,17 @@ async fn run_ends<E: Ends + 'static>(plan: &Plan) -> Result<()> {
     run_common::<E>(plan, Driver::new()?).await
 }
 
+/// Tells the driver how far something in the background is, whenever it asks, until it ends it.
+async fn answer(driver: &mut Driver, count: &Cell<u64>) -> Result<()> {
+    loop {
+        match driver.next().await?.as_str() {
+            COUNT => tell(&Outcome { messages: count.get(), end: clock::now(), ..Outcome::default() })?,
+            END => return Ok(()),
+            said => return Err(format!("the driver said {said:?} instead of {COUNT:?} or {END:?}").into()),
+        }
+    }
+}
+
 async fn run_common<E: Ends + 'static>(plan: &Plan, driver: Driver) -> Result<()> {
     match plan.role {
         Role::Publisher => publisher::run::<E>(plan, driver).await,
@@ -120,5 +143,23 @@ async fn run_common<E: Ends + 'static>(plan: &Plan, driver: Driver) -> Result<()
         Role::Ping => round_trip::ping::<E>(plan, driver).await,
         Role::Pong => round_trip::pong::<E>(plan, driver).await,
         role => Err(format!("{} has no clients for the role {role:?}", plan.system).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_needs_times_beyond_it() {
+        let latency = |count| {
+            let mut times = Times::new().unwrap();
+            (0..count).for_each(|nanoseconds| times.add(nanoseconds));
+            times.latency()
+        };
+        assert!(latency(19).p50.is_none());
+        assert!(latency(20).p50.is_some() && latency(999).p99.is_none());
+        assert!(latency(1_000).p99.is_some() && latency(9_999).p999.is_none());
+        assert!(latency(10_000).p999.is_some());
     }
 }

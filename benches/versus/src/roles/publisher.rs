@@ -1,10 +1,12 @@
 //! Sends numbered messages for a while, never more than a window ahead of the slowest receiver.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::Outcome;
+use super::span::{Span, warm_up};
+use super::{Outcome, answer};
 use crate::clock;
 use crate::control::{BOUND, Driver, END, GO, READY, say, tell};
 use crate::credit::Window;
@@ -31,15 +33,22 @@ pub(super) async fn run<E: Ends>(plan: &Plan, mut driver: Driver) -> Result<()> 
     say(READY);
 
     driver.wait_for(GO).await?;
+    if plan.background {
+        let arrived = Cell::new(stream.window.arrived());
+        return tokio::select! {
+            failed = stream.send_for_ever(&arrived) => failed,
+            ended = answer(&mut driver, &arrived) => ended,
+        };
+    }
     let warmed = stream.sent;
-    let start = clock::now();
+    let span = Span::begin(plan);
     match plan.rate {
-        Some(rate) => stream.send_at(rate).await?,
-        None => stream.send_freely().await?,
+        Some(rate) => stream.send_at(rate, span).await?,
+        None => stream.send_freely(span).await?,
     }
     stream.send(Stamp { last: true, ..Stamp::default() }).await?;
     stream.settle().await?;
-    tell(&Outcome { messages: stream.sent - warmed, start, ..Outcome::default() })?;
+    tell(&Outcome { messages: stream.sent - warmed, start: span.start, ..Outcome::default() })?;
     driver.wait_for(END).await
 }
 
@@ -69,11 +78,12 @@ impl<P: Publish> Stream<'_, P> {
         Ok(())
     }
 
-    /// Whatever is made at first use is made now: a window's worth, or as much as a quarter of the time allows.
+    /// Whatever is made at first use is made now: at least a window's worth, and, unless there is a rate that should
+    /// not be exceeded for long, for at least a part of the time.
     async fn warm_up(&mut self) -> Result<()> {
         let started = Instant::now();
-        let patience = Duration::from_secs_f64(self.plan.seconds / 4.0);
-        while self.sent + 1 < self.plan.window() && started.elapsed() < patience {
+        let patience = if self.plan.rate.is_none() { warm_up(self.plan) } else { Duration::ZERO };
+        while self.sent + 1 < self.plan.window() || started.elapsed() < patience {
             self.send(Stamp::default()).await?;
         }
         self.send(Stamp { report: true, ..Stamp::default() }).await?;
@@ -86,11 +96,11 @@ impl<P: Publish> Stream<'_, P> {
         self.window.wait_until(self.sent).await
     }
 
-    async fn send_freely(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs_f64(self.plan.seconds);
+    async fn send_freely(&mut self, span: Span) -> Result<()> {
+        let before = self.sent;
         // A look at the clock costs as much as a small message does.
         let look_every = self.plan.report_every();
-        while Instant::now() < deadline {
+        while span.goes_on(self.sent - before) {
             for _ in 0..look_every {
                 self.send(Stamp::default()).await?;
             }
@@ -98,14 +108,26 @@ impl<P: Publish> Stream<'_, P> {
         Ok(())
     }
 
-    async fn send_at(&mut self, rate: u32) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs_f64(self.plan.seconds);
+    async fn send_at(&mut self, rate: u32, span: Span) -> Result<()> {
+        let before = self.sent;
         let mut ticks = interval(Duration::from_secs(1) / rate);
-        // One that was late is not made up for by a burst.
+        // After a tick that was more than 5 ms late the next ones move; after one that was less, those missed follow
+        // at once: so it is in tokio.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while ticks.tick().await < deadline {
+        loop {
+            ticks.tick().await;
+            if !span.goes_on(self.sent - before) {
+                return Ok(());
+            }
             self.send(Stamp::default()).await?;
         }
-        Ok(())
+    }
+
+    /// Keeps `arrived` up to date meanwhile; ends when it fails.
+    async fn send_for_ever(&mut self, arrived: &Cell<u64>) -> Result<()> {
+        loop {
+            self.send(Stamp::default()).await?;
+            arrived.set(self.window.arrived());
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! One message there and back, again and again.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
+use super::span::{Span, warm_up};
 use super::{Outcome, Times};
 use crate::clock;
 use crate::control::{BOUND, Driver, END, GO, READY, say, tell};
@@ -12,8 +11,8 @@ use crate::plan::Plan;
 use crate::stamp::{Outgoing, Received, Stamp, Tally};
 use crate::systems::{Ends, RoundTrip};
 
-/// Round trips before those that count, unless time is short.
-const WARM_UP: u64 = 1000;
+/// Round trips before those that count, at least.
+const WARM_UP: u64 = 20;
 
 pub(super) async fn ping<E: Ends>(plan: &Plan, mut driver: Driver) -> Result<()> {
     let mut trips = Trips {
@@ -22,7 +21,7 @@ pub(super) async fn ping<E: Ends>(plan: &Plan, mut driver: Driver) -> Result<()>
         tally: Tally::new(plan.payload, plan.touched),
     };
     let started = Instant::now();
-    while trips.tally.count() < WARM_UP && started.elapsed() < Duration::from_secs_f64(plan.seconds / 4.0) {
+    while trips.tally.count() < WARM_UP || started.elapsed() < warm_up(plan) {
         trips.next(false).await?;
     }
     say(READY);
@@ -30,10 +29,9 @@ pub(super) async fn ping<E: Ends>(plan: &Plan, mut driver: Driver) -> Result<()>
     driver.wait_for(GO).await?;
     let mut times = Times::new()?;
     let warmed = trips.tally.count();
-    let start = clock::now();
-    let deadline = start + (plan.seconds * 1e9) as u64;
-    let mut end = start;
-    while end < deadline {
+    let span = Span::begin(plan);
+    let (start, mut end) = (span.start, span.start);
+    while span.goes_on_at(end, trips.tally.count() - warmed) {
         trips.next(false).await?;
         let now = clock::now();
         times.add(now - end);

@@ -19,8 +19,9 @@ use crate::stamp::{Outgoing, Received, Stamp};
 pub(crate) struct Iceoryx2;
 
 type Ipc = ipc::Service;
-/// The stamp travels beside the payload: so the payload may stay unwritten, as nobody reads it, without unsafe code.
-type Words = [u64; 2];
+/// Where payloads are not touched the stamp travels beside them, and its last word, too: so the payload may stay
+/// unwritten, as nobody reads it, without unsafe code.
+type Words = [u64; 3];
 /// A payload that only travels.
 type Unwritten = MaybeUninit<u8>;
 
@@ -124,13 +125,15 @@ impl Sending {
         match &self.data {
             Data::Touched(publisher) => {
                 let mut sample = publisher.loan_slice_uninit(self.length)?;
-                *sample.user_header_mut() = stamp.words();
+                *sample.user_header_mut() = words(stamp);
                 let source = outgoing.source().ok_or("touched payloads have no source")?;
-                sample.write_from_slice(source).send()?;
+                let mut sample = sample.write_from_slice(source);
+                Outgoing::finish(sample.payload_mut(), stamp);
+                sample.send()?;
             }
             Data::Unwritten(publisher) => {
                 let mut sample = publisher.loan_slice_uninit(self.length)?;
-                *sample.user_header_mut() = stamp.words();
+                *sample.user_header_mut() = words(stamp);
                 // Writes nothing.
                 sample.write_from_fn(|_| MaybeUninit::uninit()).send()?;
             }
@@ -147,21 +150,26 @@ impl Receiving {
             match &self.data {
                 Data::Touched(subscriber) => {
                     if let Some(sample) = subscriber.receive()? {
-                        let stamp = Stamp::from_words(*sample.user_header());
-                        let bytes = sample.payload();
-                        return Ok(take(Received { stamp, length: bytes.len(), bytes }));
+                        return Ok(take(Received::new(sample.payload())?));
                     }
                 }
                 Data::Unwritten(subscriber) => {
                     if let Some(sample) = subscriber.receive()? {
-                        let stamp = Stamp::from_words(*sample.user_header());
-                        return Ok(take(Received { stamp, length: sample.payload().len(), bytes: &[] }));
+                        let [first, extra, last_word] = *sample.user_header();
+                        let stamp = Stamp::from_words([first, extra]);
+                        let (length, last_word) = (sample.payload().len(), Some(last_word));
+                        return Ok(take(Received { stamp, length, last_word, bytes: &[] }));
                     }
                 }
             }
             self.listener.blocking_wait(|_| {})?;
         }
     }
+}
+
+fn words(stamp: Stamp) -> Words {
+    let [first, extra] = stamp.words();
+    [first, extra, stamp.last_word()]
 }
 
 fn node() -> Result<Node<Ipc>> {

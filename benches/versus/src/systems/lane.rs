@@ -6,7 +6,7 @@ use busway::client::Builder;
 use busway::{Client, Loan};
 
 use crate::failure::{Context, Result};
-use crate::stamp::{Outgoing, Stamp};
+use crate::stamp::{self, Outgoing, Stamp};
 
 /// Payloads from this length on are written in place; shorter ones are copied into a ring whichever way they come.
 const LENT_FROM: usize = 4096;
@@ -48,7 +48,6 @@ pub(super) fn loan(client: &Client, outgoing: &Outgoing, stamp: Stamp) -> Result
 
 pub(super) fn answer(client: &Client, received: &[u8]) -> Result<Loan> {
     let mut loan = client.loan(received.len());
-    let stamp = received.len().min(Stamp::SIZE);
-    loan[..stamp].copy_from_slice(&received[..stamp]);
+    stamp::answer(received, &mut loan);
     Ok(loan)
 }

@@ -88,6 +88,8 @@ pub(crate) use common::CommonArena;
 pub(crate) use control_frame::{SEGMENT_KIND, SegmentFrame};
 #[cfg(all(feature = "shm", feature = "broker"))]
 pub(crate) use down::DownLane;
+#[cfg(all(feature = "shm", feature = "broker"))]
+pub(crate) use errands::Entrusted;
 #[cfg(feature = "broker")]
 pub(crate) use frame_run::FrameRun;
 #[cfg(all(feature = "shm", feature = "broker"))]

@@ -14,7 +14,9 @@ mod with_lane {
 
     use crate::broker::Shared;
     use crate::broker::connection::Reader;
-    use crate::lane::{DownLane, Intake, LaneOff, LocalSink, Offer, PatientSink, Sink, SocketSink, Spent, Taking};
+    use crate::lane::{
+        DownLane, Entrusted, Intake, LaneOff, LocalSink, Offer, PatientSink, Sink, SocketSink, Spent, Taking,
+    };
 
     /// How far the negotiation of a lane has come.
     pub(in crate::broker) struct Negotiation {
@@ -32,7 +34,7 @@ mod with_lane {
     }
 
     /// A lane that is in use from now on.
-    pub(in crate::broker) type Switched = (Arc<DownLane>, Intake, Watch);
+    pub(in crate::broker) type Switched = (Arc<DownLane>, Intake, Entrusted<Watch>);
 
     fn refuse(reason: LaneOff, outbox: &Arc<Outbox>) {
         outbox.offer_control(|batch| {

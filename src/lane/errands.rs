@@ -1,13 +1,16 @@
 //! System calls that a client can hold up, made where nobody waits for them but its own user.
 //!
-//! Who seals a segment waits for whoever writes to it at that moment: both take the lock of its inode, nothing interrupts
-//! the wait for it, and the client may write from memory that never comes, of a file system that it serves itself. So no
-//! task of the broker does it, but one thread for each user, one after the other. Who holds it up keeps lanes and arenas
-//! from processes of its own user alone; these go on over their sockets.
+//! Who seals a segment waits for whoever writes to it at that moment (both take the lock of its inode), and who closes a
+//! bell that a client has too waits for whoever takes events from the client's epoll instance that watches it (both take
+//! its mutex). Nothing interrupts such a wait, and the client may write from, or take events to, memory that never comes,
+//! of a file system that it serves itself. So no task of the broker does such things, but one thread for each user, one
+//! after the other. Who holds it up keeps lanes and arenas from processes of its own user alone; these go on over their
+//! sockets.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
 
@@ -71,6 +74,45 @@ impl Errands {
     }
 }
 
+/// What is dropped by an errand of its user.
+pub(crate) struct Entrusted<T: Send + 'static> {
+    /// Until then.
+    what: Option<T>,
+    errands: Arc<Errands>,
+    user: u32,
+}
+
+impl<T: Send + 'static> Entrusted<T> {
+    pub(super) fn new(what: T, errands: &Arc<Errands>, user: u32) -> Self {
+        Self { what: Some(what), errands: Arc::clone(errands), user }
+    }
+
+    /// Makes something else of it.
+    pub(super) fn try_map<U: Send + 'static, E>(
+        mut self,
+        make: impl FnOnce(T) -> Result<U, E>,
+    ) -> Result<Entrusted<U>, E> {
+        let what = self.what.take().map(make).transpose()?;
+        Ok(Entrusted { what, errands: Arc::clone(&self.errands), user: self.user })
+    }
+}
+
+impl<T: Send + 'static> Deref for Entrusted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.what.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T: Send + 'static> Drop for Entrusted<T> {
+    fn drop(&mut self) {
+        if let Some(what) = self.what.take() {
+            drop(self.errands.begin(self.user, move || drop(what)));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -112,5 +154,28 @@ mod tests {
         assert_eq!(stuck.blocking_recv(), Ok(true));
         assert_eq!(errands.begin(1, || ()).blocking_recv(), Ok(()));
         assert_eq!(Arc::strong_count(&counted), 1);
+    }
+
+    /// Says in which thread it was dropped.
+    struct Drops(mpsc::Sender<Option<String>>);
+
+    impl Drop for Drops {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().name().map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn what_is_entrusted_to_it_is_dropped_there() {
+        let errands = Arc::<Errands>::default();
+        let (sender, dropped) = mpsc::channel();
+        let entrusted = Entrusted::new(Drops(sender.clone()), &errands, 1);
+        drop(entrusted.try_map(|drops| Ok::<_, ()>((drops, 1))));
+        assert_eq!(dropped.recv().unwrap().as_deref(), Some("busway-errand"));
+        // What nothing could be made of was made away with by whoever tried.
+        let entrusted = Entrusted::new(Drops(sender), &errands, 1);
+        assert!(entrusted.try_map(Err::<(), _>).is_err());
+        assert_ne!(dropped.recv().unwrap().as_deref(), Some("busway-errand"));
+        assert!(dropped.recv().is_err());
     }
 }

@@ -20,7 +20,7 @@ use super::account::Account;
 use super::budget::{Budget, Cost, Spent};
 use super::common::CommonArena;
 use super::down::{DownLane, Zombie};
-use super::errands::Errands;
+use super::errands::{Entrusted, Errands};
 use super::intake::Intake;
 use super::options::BrokerOptions;
 use super::reason::LaneOff;
@@ -92,7 +92,7 @@ pub(crate) struct Offer {
 /// What the broker has of it.
 struct Prepared {
     layouts: Layouts,
-    up_bell: UpBell,
+    up_bell: Entrusted<UpBell>,
     down: Arc<OwnSegment>,
     down_bell: DownBell,
     leavings: Leavings,
@@ -108,7 +108,7 @@ pub(crate) struct Taking {
 pub(crate) struct Accepted {
     pub(crate) lane: Arc<DownLane>,
     pub(crate) intake: Intake,
-    pub(crate) bell: Watch,
+    pub(crate) bell: Entrusted<Watch>,
     pub(super) leavings: Leavings,
 }
 
@@ -201,6 +201,7 @@ impl LaneHost {
         });
         outbox.flush();
         let leavings = Leavings { pidfd, user, spent: Arc::new(spent) };
+        let up_bell = Entrusted::new(up_bell, &self.errands, user);
         let prepared = Prepared { layouts, up_bell, down: Arc::new(down), down_bell, leavings };
         Ok(Offer { up, pid: identity.pid, prepared })
     }
@@ -301,7 +302,7 @@ impl Taking {
             }
         };
         let spent = Arc::clone(&leavings.spent);
-        let bell = Watch::new(up_bell.into_descriptor()).map_err(|_| LaneOff::System)?;
+        let bell = up_bell.try_map(|bell| Watch::new(bell.into_descriptor())).map_err(|_| LaneOff::System)?;
         let user = leavings.user;
         let arena_bytes = host.options.arena_bytes;
         // Nobody holds a fair part of more than the client can get.

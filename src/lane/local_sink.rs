@@ -10,6 +10,7 @@ use busway_net::wire::{BrokerTag, ResultCode};
 use parking_lot::Mutex;
 
 use super::down::DownLane;
+use super::errands::Entrusted;
 use super::host::{Accepted, LaneHost, Leavings};
 use super::intake::Intake;
 use super::reason::LaneOff;
@@ -45,7 +46,7 @@ impl LocalSink {
 
     /// Moves the client to its lane: the switch is the last that it gets over the socket. `None` when the connection
     /// has ended.
-    pub(crate) fn switch(&self, accepted: Accepted) -> Option<(Arc<DownLane>, Intake, Watch)> {
+    pub(crate) fn switch(&self, accepted: Accepted) -> Option<(Arc<DownLane>, Intake, Entrusted<Watch>)> {
         let Accepted { lane, intake, bell, leavings } = accepted;
         *self.leavings.lock() = Some(leavings);
         self.lane.set(Arc::clone(&lane)).ok()?;

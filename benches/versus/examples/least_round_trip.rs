@@ -5,15 +5,16 @@
 //! cargo run --release --target-dir target --manifest-path benches/versus/Cargo.toml --example least_round_trip
 //! ```
 //!
-//! With the argument `bells` they wait with tokio, and wake each other as the two sides of the lane do: by an eventfd
-//! that is only watched on the way to the one in the middle, and by a pipe on the way back. They carry nothing.
+//! With the argument `bells` they wait with tokio, and wake each other as the two sides of the lane do where broker and
+//! client are of one user: by eventfds that are only watched, on the way back through an epoll instance. They carry
+//! nothing.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -101,14 +102,16 @@ fn with_tokio<F: Future<Output = io::Result<()>>>(run: fn() -> F) -> io::Result<
 
 /// One of the two at the ends: its process, what it rings, and what rings it.
 fn start_with_bells(role: &str) -> io::Result<(Child, AsyncFd<OwnedFd>, OwnedFd)> {
-    let rung = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let mut child = Command::new(std::env::current_exe()?)
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let (rung, bell) = (eventfd(0, flags)?, eventfd(0, flags)?);
+    let waiter = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&waiter, &bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+    let child = Command::new(std::env::current_exe()?)
         .arg(role)
-        .stdin(Stdio::piped())
+        .stdin(Stdio::from(waiter))
         .stdout(Stdio::from(rung.try_clone()?))
         .spawn()?;
-    let bell = child.stdin.take().ok_or_else(|| io::Error::other("a child has no pipe"))?;
-    Ok((child, watch(rung)?, bell.into()))
+    Ok((child, watch(rung)?, bell))
 }
 
 async fn middle_with_bells() -> io::Result<()> {
@@ -117,9 +120,9 @@ async fn middle_with_bells() -> io::Result<()> {
     let (mut far, from_far, to_far) = start_with_bells("far-bells")?;
     for _ in 0..WARM_UP + ROUND_TRIPS {
         wait(&from_near).await?;
-        rustix::io::write(&to_far, &[1])?;
+        ring(&to_far)?;
         wait(&from_far).await?;
-        rustix::io::write(&to_near, &[1])?;
+        ring(&to_near)?;
     }
     near.wait()?;
     far.wait()?;
@@ -131,8 +134,8 @@ async fn near_with_bells() -> io::Result<()> {
     let mut times = Vec::with_capacity(ROUND_TRIPS);
     for number in 0..WARM_UP + ROUND_TRIPS {
         let start = Instant::now();
-        ring_middle()?;
-        hush(&bell).await?;
+        ring(io::stdout())?;
+        wait(&bell).await?;
         if number >= WARM_UP {
             times.push(start.elapsed());
         }
@@ -144,16 +147,14 @@ async fn near_with_bells() -> io::Result<()> {
 async fn far_with_bells() -> io::Result<()> {
     let bell = watch(own_bell()?)?;
     for _ in 0..WARM_UP + ROUND_TRIPS {
-        hush(&bell).await?;
-        ring_middle()?;
+        wait(&bell).await?;
+        ring(io::stdout())?;
     }
     Ok(())
 }
 
 fn own_bell() -> io::Result<OwnedFd> {
-    let bell = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::io::ioctl_fionbio(&bell, true)?;
-    Ok(bell)
+    io::stdin().as_fd().try_clone_to_owned()
 }
 
 #[allow(deprecated, reason = "deprecated for sources that may change their descriptor: `OwnedFd` cannot")]
@@ -166,13 +167,7 @@ async fn wait(rung: &AsyncFd<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
-async fn hush(bell: &AsyncFd<OwnedFd>) -> io::Result<()> {
-    wait(bell).await?;
-    rustix::io::read(bell, &mut [0; 64])?;
-    Ok(())
-}
-
-fn ring_middle() -> io::Result<()> {
-    rustix::io::write(io::stdout(), &1u64.to_ne_bytes())?;
+fn ring(bell: impl AsFd) -> io::Result<()> {
+    rustix::io::write(bell, &1u64.to_ne_bytes())?;
     Ok(())
 }

@@ -38,7 +38,7 @@ impl<'a, R: Send + 'a> Call<'a, R> {
     /// Calls, and waits for the answer.
     ///
     /// # Errors
-    /// When the peer answers with an error, or cannot: it is not there, leaves amid it, the connection is lost, or the
+    /// When the peer answers with an error, or cannot: it is not there, leaves during the call, the connection is lost, or the
     /// deadline has passed.
     pub fn wait(self) -> Result<R, CallError> {
         self.runtime.run(self.call.into_future()).unwrap_or(Err(CallError::Send(SendError::Disconnected)))

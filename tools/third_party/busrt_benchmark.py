@@ -13,8 +13,8 @@ STAGES = ('rpc.call', 'rpc.call+handle', 'rpc.call0', 'send+recv.qos.no',
           'send+recv.qos.processed', 'send.qos.no', 'send.qos.processed')
 
 # Workers, iterations, payload bytes, over TCP too. With one worker most of the time is that of its calls, one by one;
-# it floods itself all the same: 20,000 are more than either broker keeps for a client.
-RUNS = ((1, 20000, 100, True),
+# it floods itself all the same: 12,000 are more than either broker keeps for a client.
+RUNS = ((1, 12000, 100, True),
         (4, 60000, 100, True),
         (1, 12000, 16384, False),
         (1, 2000, 262144, False))

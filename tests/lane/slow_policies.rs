@@ -295,7 +295,8 @@ async fn losses_of_many_are_all_announced() {
             lossy.push(client);
         }
         let publisher = bus.unix("publisher").await;
-        publish_all(&publisher, "a/b").await;
+        // Beside it: where it takes long there are more announcements than the listener has room for.
+        let publishing = tokio::spawn(async move { publish_all(&publisher, "a/b").await });
         let mut announced = HashMap::new();
         let all = lossy.len() as u64 * (FRAMES - QUEUE as u64);
         while announced.values().sum::<u64>() < all {
@@ -303,6 +304,7 @@ async fn losses_of_many_are_all_announced() {
             let (name, frames) = announced_loss(&announcement);
             *announced.entry(name).or_insert(0) += frames;
         }
+        publishing.await.expect("all is published");
         for client in lossy {
             assert_eq!(announced[client.name()], FRAMES - QUEUE as u64);
         }

@@ -4,7 +4,7 @@
 //! 0         8        16              length / 2                         length - 8
 //! +---------+---------+-----  ...  ----+-------------+-----  ...  --------+-----------+
 //! | number, | extra   |                | middle word |                    | last word |
-//! | flags   |         |                | (touched)   |                    | (>= 32 B) |
+//! | flags   |         |                | (touched)   |                    | (32 B up) |
 //! +---------+---------+-----  ...  ----+-------------+-----  ...  --------+-----------+
 //! ```
 //!
@@ -28,8 +28,11 @@ const LAST: u64 = 1 << 63;
 const REPORT: u64 = 1 << 62;
 /// Bytes of a word.
 const WORD: usize = 8;
-/// Payloads from this length on end with a word of the stamp's.
+/// Payloads from this length on end with a word of the stamp's, ...
 const ENDS_FROM: usize = 32;
+/// ... up to this one: of longer ones that are not touched not all systems let the end be read, and to read it costs the
+/// others a page for each receiver. Touched ones are checked by their sum.
+const ENDS_TO: usize = 64 << 10;
 /// Odd and without a pattern: what is multiplied by it differs in all its bytes.
 const MIXER: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -65,7 +68,7 @@ impl Stamp {
         for (place, word) in payload.chunks_exact_mut(WORD).zip(self.words()) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        if payload.len() >= ENDS_FROM
+        if has_end(payload.len())
             && let Some(end) = payload.last_chunk_mut()
         {
             *end = self.last_word().to_le_bytes();
@@ -83,7 +86,7 @@ impl Stamp {
 pub(crate) fn answer(received: &[u8], payload: &mut [u8]) {
     let head = received.len().min(Stamp::SIZE);
     payload[..head].copy_from_slice(&received[..head]);
-    if received.len() >= ENDS_FROM
+    if has_end(received.len())
         && let (Some(end), Some(from)) = (payload.last_chunk_mut::<WORD>(), received.last_chunk())
     {
         *end = *from;
@@ -145,6 +148,11 @@ impl Outgoing {
     }
 }
 
+/// Whether payloads of a length end with the stamp's last word.
+fn has_end(length: usize) -> bool {
+    (ENDS_FROM..=ENDS_TO).contains(&length)
+}
+
 /// Where the middle word begins, in payloads that are long enough.
 fn middle(length: usize) -> Option<usize> {
     (length >= 2 * ENDS_FROM).then_some(length / 2 / WORD * WORD)
@@ -170,7 +178,7 @@ pub(crate) struct Received<'a> {
 impl<'a> Received<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
         let stamp = Stamp::read(bytes).ok_or_else(|| Failure::from("a payload came that is shorter than its stamp"))?;
-        let last_word = if bytes.len() >= ENDS_FROM { bytes.last_chunk() } else { None };
+        let last_word = if has_end(bytes.len()) { bytes.last_chunk() } else { None };
         Ok(Self { stamp, length: bytes.len(), last_word: last_word.map(|word| u64::from_le_bytes(*word)), bytes })
     }
 }
@@ -191,7 +199,7 @@ impl Tally {
             let mut payload = filling(length);
             let nothing = Stamp::default();
             Outgoing::mark(&mut payload, nothing, true);
-            sum(&payload).wrapping_sub(differing(nothing))
+            sum(&payload).wrapping_sub(differing(nothing, length))
         });
         Self { length, constant, next: 0 }
     }
@@ -220,7 +228,7 @@ impl Tally {
             return Err(format!("message {} is torn: it ends with {word:x} instead of {wanted:x}", self.next).into());
         }
         if let Some(constant) = self.constant {
-            let (sum, wanted) = (sum(bytes), constant.wrapping_add(differing(stamp)));
+            let (sum, wanted) = (sum(bytes), constant.wrapping_add(differing(stamp, self.length)));
             if sum != wanted {
                 return Err(
                     format!("message {} has changed: its sum is {sum:x} instead of {wanted:x}", self.next).into()
@@ -234,9 +242,10 @@ impl Tally {
 
 /// What the words add to the sum that differ from message to message. They begin at multiples of their length, as
 /// lengths of touched payloads are.
-fn differing(stamp: Stamp) -> u64 {
+fn differing(stamp: Stamp, length: usize) -> u64 {
     let [first, extra] = stamp.words();
-    [first, extra, stamp.middle_word(), stamp.last_word()].into_iter().fold(0, u64::wrapping_add)
+    let last = if has_end(length) { stamp.last_word() } else { 0 };
+    [first, extra, stamp.middle_word(), last].into_iter().fold(0, u64::wrapping_add)
 }
 
 /// Reads every byte, as fast as memory gives them.
@@ -280,7 +289,16 @@ mod tests {
 
     #[test]
     fn whole_payloads_of_any_length_are_taken() {
-        for (length, touched) in [(16, false), (31, false), (32, false), (1001, false), (64, true), (4104, true)] {
+        for (length, touched) in [
+            (16, false),
+            (31, false),
+            (32, false),
+            (1001, false),
+            (64, true),
+            (4104, true),
+            (100_000, false),
+            (100_000, true),
+        ] {
             let (mut tally, mut outgoing) = (Tally::new(length, touched), Outgoing::new(length, touched));
             for sequence in 0..3 {
                 let stamp = Stamp { last: sequence == 2, extra: 7 * sequence, ..Stamp::numbered(sequence) };

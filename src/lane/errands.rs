@@ -74,17 +74,19 @@ impl Errands {
     }
 }
 
-/// What is dropped by an errand of its user.
+/// What is dropped by an errand of its user, and with it what counts it: who holds errands up does not get rid of that by
+/// leaving, or could have any number of things wait here.
 pub(crate) struct Entrusted<T: Send + 'static> {
     /// Until then.
     what: Option<T>,
+    counted: Arc<dyn Send + Sync>,
     errands: Arc<Errands>,
     user: u32,
 }
 
 impl<T: Send + 'static> Entrusted<T> {
-    pub(super) fn new(what: T, errands: &Arc<Errands>, user: u32) -> Self {
-        Self { what: Some(what), errands: Arc::clone(errands), user }
+    pub(super) fn new(what: T, counted: Arc<dyn Send + Sync>, (errands, user): (&Arc<Errands>, u32)) -> Self {
+        Self { what: Some(what), counted, errands: Arc::clone(errands), user }
     }
 
     /// Makes something else of it.
@@ -93,7 +95,7 @@ impl<T: Send + 'static> Entrusted<T> {
         make: impl FnOnce(T) -> Result<U, E>,
     ) -> Result<Entrusted<U>, E> {
         let what = self.what.take().map(make).transpose()?;
-        Ok(Entrusted { what, errands: Arc::clone(&self.errands), user: self.user })
+        Ok(Entrusted { what, counted: Arc::clone(&self.counted), errands: Arc::clone(&self.errands), user: self.user })
     }
 }
 
@@ -108,7 +110,8 @@ impl<T: Send + 'static> Deref for Entrusted<T> {
 impl<T: Send + 'static> Drop for Entrusted<T> {
     fn drop(&mut self) {
         if let Some(what) = self.what.take() {
-            drop(self.errands.begin(self.user, move || drop(what)));
+            let counted = Arc::clone(&self.counted);
+            drop(self.errands.begin(self.user, move || drop((what, counted))));
         }
     }
 }
@@ -169,13 +172,28 @@ mod tests {
     fn what_is_entrusted_to_it_is_dropped_there() {
         let errands = Arc::<Errands>::default();
         let (sender, dropped) = mpsc::channel();
-        let entrusted = Entrusted::new(Drops(sender.clone()), &errands, 1);
+        let entrusted = Entrusted::new(Drops(sender.clone()), Arc::new(()), (&errands, 1));
         drop(entrusted.try_map(|drops| Ok::<_, ()>((drops, 1))));
         assert_eq!(dropped.recv().unwrap().as_deref(), Some("busway-errand"));
         // What nothing could be made of was made away with by whoever tried.
-        let entrusted = Entrusted::new(Drops(sender), &errands, 1);
+        let entrusted = Entrusted::new(Drops(sender), Arc::new(()), (&errands, 1));
         assert!(entrusted.try_map(Err::<(), _>).is_err());
         assert_ne!(dropped.recv().unwrap().as_deref(), Some("busway-errand"));
         assert!(dropped.recv().is_err());
+    }
+
+    #[test]
+    fn what_is_entrusted_counts_until_it_is_dropped() {
+        let errands = Arc::<Errands>::default();
+        let (let_go, held) = mpsc::channel::<()>();
+        let stuck = errands.begin(1, move || held.recv().is_ok());
+        let counted = Arc::new(());
+        let entrusted = Entrusted::new((), Arc::<()>::clone(&counted), (&errands, 1));
+        drop(entrusted.try_map(Ok::<(), ()>));
+        assert_eq!(Arc::strong_count(&counted), 2, "it waits for its turn");
+        let_go.send(()).unwrap();
+        assert_eq!(stuck.blocking_recv(), Ok(true));
+        assert_eq!(errands.begin(1, || ()).blocking_recv(), Ok(()));
+        assert_eq!(Arc::strong_count(&counted), 1);
     }
 }

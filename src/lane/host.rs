@@ -201,7 +201,7 @@ impl LaneHost {
         });
         outbox.flush();
         let leavings = Leavings { pidfd, user, spent: Arc::new(spent) };
-        let up_bell = Entrusted::new(up_bell, &self.errands, user);
+        let up_bell = Entrusted::new(up_bell, Arc::<Spent>::clone(&leavings.spent), (&self.errands, user));
         let prepared = Prepared { layouts, up_bell, down: Arc::new(down), down_bell, leavings };
         Ok(Offer { up, pid: identity.pid, prepared })
     }
